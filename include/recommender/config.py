@@ -1,0 +1,246 @@
+"""Load a recommender's configuration: typed, frozen, unknown keys refused.
+
+One YAML file per recommender (``include/config/recommenders``). A value is overridden with
+``--set section.key=value`` on a job's command line; the value is parsed as YAML.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recommender import storage
+from recommender.errors import ConfigError, NotFoundError
+from recommender.gate import Policy
+
+Model = TypeVar("Model", bound=BaseModel)
+Format = Literal["auto", "amazon_2014", "amazon_2018", "amazon_2023", "events"]
+
+
+class Settings(BaseModel):
+    """Be frozen and refuse what is not declared, so that a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocess(Settings):
+    """Say how raw lines become a dataset."""
+
+    format: Format = "auto"
+    """Raw format; ``auto`` detects it from the first parseable lines."""
+
+    bad_line_budget: float = Field(default=0.01, ge=0, le=1)
+    """Share of unreadable lines above which the run stops before training."""
+
+    verified_confidence: float = Field(default=2.0, gt=0)
+    """Confidence of a verified purchase; an unverified review has 1."""
+
+    min_user_interactions: int = Field(default=5, ge=1)
+    """Users with fewer distinct items before the test window are dropped, repeatedly with items."""
+
+    min_item_interactions: int = Field(default=5, ge=1)
+    """Items with fewer distinct users before the test window are dropped, repeatedly with users."""
+
+    holdout_days: int = Field(default=28, ge=1)
+    """Length of the test window: the last days of the snapshot."""
+
+    validation_days: int = Field(default=28, ge=1)
+    """Length of the validation window: the days before the test window."""
+
+
+class Search(Settings):
+    """Bound the search for ALS settings on the validation window.
+
+    Pairs are the ends of a log-uniform range; lists are alternatives.
+    """
+
+    trials: int = Field(default=12, ge=1, le=1000)
+    """Fits to try; the first is always the setting in ``Als``."""
+
+    minutes: float = Field(default=30, gt=0)
+    """Start no further trial after this many minutes."""
+
+    alpha: tuple[float, float] = (2.0, 60.0)
+    """Weight of a positive with confidence 1 (unobserved pairs weigh 1)."""
+
+    regularization: tuple[float, float] = (10.0, 300.0)
+    """L2 penalty of every factor row."""
+
+    factors: tuple[int, ...] = (64,)
+    """Lengths of the factor vectors to try."""
+
+    half_life_days: tuple[float | None, ...] = (None,)
+    """Ages at which an interaction's confidence has halved; null keeps old ones at full weight."""
+
+    max_iterations: int = Field(default=15, ge=1)
+    """Longest fit of a trial; the best iteration on the validation window is kept."""
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Search:
+        for name in ("alpha", "regularization"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                message = f"{name}: expected 0 < low <= high, found [{low}, {high}]"
+                raise ValueError(message)
+        return self
+
+
+class Als(Settings):
+    """Set one ALS fit (implicit's objective: weight alpha * confidence on positives, 1 elsewhere)."""
+
+    factors: int = Field(default=64, ge=1)
+    alpha: float = Field(default=10.0, gt=0)
+    regularization: float = Field(default=100.0, ge=0)
+    iterations: int = Field(default=8, ge=1)
+    half_life_days: float | None = Field(default=None, gt=0)
+
+
+class Train(Settings):
+    """Say how models are fitted."""
+
+    seed: int = 42
+    """Seed of the factors' start and of the search."""
+
+    threads: int = Field(default=0, ge=0)
+    """Threads of the fit; 0 takes every core. BLAS always has one."""
+
+    recent_days: int = Field(default=28, ge=1)
+    """Window of the recent-popularity baseline, back from the end of its training rows."""
+
+    als: Als = Als()
+    """The setting to start from, or to use as it is when ``search`` is null."""
+
+    search: Search | None = Search()
+    """The search on the validation window; null fits ``als`` unsearched."""
+
+
+class Evaluate(Settings):
+    """Say how models are measured on the test window."""
+
+    k: int = Field(default=20, ge=1, le=1000)
+    """Length of the recommended list."""
+
+    filter_seen: bool = True
+    """Leave out items that the user already has."""
+
+    bootstrap_samples: int = Field(default=2000, ge=100)
+    """Resamples of the users for the confidence intervals."""
+
+    interval: float = Field(default=0.95, gt=0, lt=1)
+    """Coverage of the confidence intervals."""
+
+    seed: int = 42
+    """Seed of the bootstrap."""
+
+
+class Clusters(Settings):
+    """Name the environment's cluster shape for each stage."""
+
+    preprocess: str = "preprocessing"
+    train: str = "single_node"
+
+
+class Recommender(Settings):
+    """Hold everything that one recommender's runs need beside the environment."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Part of the DAG id (``retrain_<name>``) and of every path."""
+
+    description: str
+    """One sentence for the Airflow UI."""
+
+    owner: str = "recommendations"
+    """Shown in the Airflow UI and tagged on the clusters."""
+
+    dataset: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """Folder of the lake that holds the dated snapshots."""
+
+    schedule: str | None = "0 2 * * *"
+    """Cron in UTC; the snapshot of a scheduled run is the one of its logical date."""
+
+    snapshot_wait_hours: float = Field(default=6, gt=0)
+    """How long a scheduled run waits for its snapshot to land."""
+
+    preprocess: Preprocess = Preprocess()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    gate: Policy = Policy()
+    clusters: Clusters = Clusters()
+
+
+def load(uri: str, overrides: Iterable[str] = ()) -> Recommender:
+    """Read a recommender's YAML and apply ``section.key=value`` overrides.
+
+    Raises:
+        ConfigError: names the file, the key, what was expected and the nearest known key.
+    """
+    try:
+        document = yaml.safe_load(storage.read(uri).data)
+    except NotFoundError as error:
+        message = f"expected a recommender's configuration at {uri}, found nothing"
+        raise ConfigError(message) from error
+    except yaml.YAMLError as error:
+        message = f"{uri} is not YAML: {error}"
+        raise ConfigError(message) from error
+    if not isinstance(document, dict):
+        message = f"{uri}: expected a mapping of settings, found {type(document).__name__}"
+        raise ConfigError(message)
+    for override in overrides:
+        _apply(document, override)
+    return parse(Recommender, document, uri)
+
+
+def parse(model: type[Model], document: object, source: str) -> Model:
+    """Validate a document; the error lists every wrong key with its remedy, one a line.
+
+    Raises:
+        ConfigError: something in the document is unknown, missing or out of range.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(model, dict(detail)) for detail in error.errors()]
+        message = f"{source} is not a valid {model.__name__.lower()} configuration:\n" + "\n".join(lines)
+        raise ConfigError(message) from error
+
+
+def _explain(model: type[BaseModel], detail: dict[str, Any]) -> str:
+    *sections, key = detail["loc"] or ("",)
+    dotted = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] not in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"  {dotted}: {detail['msg']} (found {detail['input']!r})"
+    known = _known_fields(model, tuple(sections))
+    near = difflib.get_close_matches(str(key), known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"  {dotted}: unknown key; {remedy}"
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    """Set one dotted key of a nested mapping; the value is YAML, so ``null`` and lists work."""
+    path, equals, text = override.partition("=")
+    *sections, key = path.strip().split(".")
+    if not equals or not key:
+        message = f"expected section.key=value, found {override!r}"
+        raise ConfigError(message)
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            message = f"{override!r}: {section} holds one value, not a section"
+            raise ConfigError(message)
+    document[key] = yaml.safe_load(text)
+
+
+def _known_fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    inner: Any = model
+    for part in path:
+        field = inner.model_fields.get(str(part)) if hasattr(inner, "model_fields") else None
+        options = [field.annotation, *get_args(field.annotation)] if field else []
+        inner = next((o for o in options if hasattr(o, "model_fields") or is_dataclass(o)), None)
+    if is_dataclass(inner):
+        return [item.name for item in fields(inner)]
+    return list(getattr(inner, "model_fields", ()))

@@ -1,0 +1,322 @@
+"""Read and write objects by URI: ``s3://bucket/key`` or a local path, with one behaviour.
+
+The only module of the product that touches S3 or the disk. The endpoint, the region and the
+credentials come from the environment as boto3 reads them (``AWS_ENDPOINT_URL`` and so on), so
+nothing here knows whether the AWS behind it is real.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from recommender.errors import ConflictError, NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# S3 answers in well under a second; a minute without a byte is a dead connection. Standard mode
+# retries throttling, 5xx and lost connections (all safe: every write here is a whole object)
+# and never a 4xx, because the same request would fail again.
+_S3_CONFIG = Config(
+    connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
+)
+_MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_LOST_RACE_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Describe one stored object: its URI and its size in bytes."""
+
+    uri: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Hold the bytes of an object and the ETag a conditional write needs."""
+
+    data: bytes
+    etag: str
+
+
+def is_s3(uri: str) -> bool:
+    """Tell an S3 URI from a local path."""
+    return urlsplit(uri).scheme in {"s3", "s3a", "s3n"}
+
+
+def read(uri: str) -> Stored:
+    """Read a whole object.
+
+    Raises:
+        NotFoundError: there is no such object.
+        StorageError: S3 or the disk refused.
+    """
+    if is_s3(uri):
+        bucket, key = _split(uri)
+        with _translated(uri):
+            answer = s3_client().get_object(Bucket=bucket, Key=key)
+            return Stored(answer["Body"].read(), answer["ETag"])
+    with _translated(uri):
+        data = _path(uri).read_bytes()
+        return Stored(data, _etag(data))
+
+
+def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
+    """Read an object and parse it as JSON; a parse error names the object."""
+    try:
+        return json.loads(read(uri).data)
+    except ValueError as error:
+        message = f"expected JSON in {uri}, found something else: {error}"
+        raise StorageError(message) from error
+
+
+def write(
+    uri: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
+) -> str:
+    """Write a whole object and return its ETag.
+
+    Args:
+        uri: where to write.
+        data: the content.
+        if_absent: write only if nothing is there yet.
+        if_match: write only over the object with this ETag.
+
+    Raises:
+        ConflictError: the condition did not hold: someone else wrote first.
+    """
+    if not is_s3(uri):
+        return _write_local(_path(uri), data, if_absent=if_absent, if_match=if_match)
+    bucket, key = _split(uri)
+    condition: dict[str, Any] = {}
+    if if_absent:
+        condition["IfNoneMatch"] = "*"
+    if if_match is not None:
+        condition["IfMatch"] = if_match
+    with _translated(uri):
+        return s3_client().put_object(Bucket=bucket, Key=key, Body=data, **condition)["ETag"]
+
+
+def write_json(
+    uri: str, value: object, *, if_absent: bool = False, if_match: str | None = None
+) -> str:
+    """Write a value as readable JSON with sorted keys; NaN and Infinity are refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return write(uri, f"{text}\n".encode(), if_absent=if_absent, if_match=if_match)
+
+
+def list_files(uri: str) -> list[FileInfo]:
+    """List every object below a prefix, in order of name; an absent prefix is empty."""
+    if is_s3(uri):
+        bucket, key = _split(uri.rstrip("/") + "/")
+        pages = s3_client().get_paginator("list_objects_v2")
+        with _translated(uri):
+            return [
+                FileInfo(f"s3://{bucket}/{item['Key']}", item["Size"])
+                for page in pages.paginate(Bucket=bucket, Prefix=key)
+                for item in page.get("Contents", [])
+                if not item["Key"].endswith("/")
+            ]
+    root = _path(uri)
+    files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.endswith(".crc"))
+    return [FileInfo(str(path), path.stat().st_size) for path in files]
+
+
+def list_children(uri: str) -> list[str]:
+    """List the names directly below a prefix (like ``ls``), sorted."""
+    if is_s3(uri):
+        bucket, key = _split(uri.rstrip("/") + "/")
+        pages = s3_client().get_paginator("list_objects_v2")
+        with _translated(uri):
+            names = [
+                name
+                for page in pages.paginate(Bucket=bucket, Prefix=key, Delimiter="/")
+                for name in (
+                    *(item["Prefix"] for item in page.get("CommonPrefixes", [])),
+                    *(item["Key"] for item in page.get("Contents", [])),
+                )
+            ]
+        return sorted(name[len(key) :].strip("/") for name in names if name != key)
+    root = _path(uri)
+    return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+
+
+def exists(uri: str) -> bool:
+    """Tell whether an object is there."""
+    if not is_s3(uri):
+        return _path(uri).is_file()
+    bucket, key = _split(uri)
+    try:
+        with _translated(uri):
+            s3_client().head_object(Bucket=bucket, Key=key)
+    except NotFoundError:
+        return False
+    return True
+
+
+def delete_prefix(uri: str) -> int:
+    """Delete every object below a prefix and return how many there were."""
+    files = list_files(uri)
+    if not is_s3(uri):
+        shutil.rmtree(_path(uri), ignore_errors=True)
+        return len(files)
+    with _translated(uri):
+        for start in range(0, len(files), 1000):  # DeleteObjects takes 1,000 keys at most
+            keys = [{"Key": _split(file.uri)[1]} for file in files[start : start + 1000]]
+            bucket = _split(uri)[0]
+            answer = s3_client().delete_objects(Bucket=bucket, Delete={"Objects": keys})  # type: ignore[typeddict-item]  # the stub wants a TypedDict
+            if answer.get("Errors"):
+                message = f"could not delete below {uri}: {answer['Errors'][0]}"
+                raise StorageError(message)
+    return len(files)
+
+
+def upload(path: Path, uri: str) -> None:
+    """Copy a local file to a URI, streaming; large files go up in parts."""
+    if is_s3(uri):
+        bucket, key = _split(uri)
+        with _translated(uri):
+            s3_client().upload_file(str(path), bucket, key)
+        return
+    target = _path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(target) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+def download(uri: str, path: Path) -> None:
+    """Copy an object to a local file, streaming."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _translated(uri):
+        if is_s3(uri):
+            bucket, key = _split(uri)
+            s3_client().download_file(bucket, key, str(path))
+        else:
+            shutil.copyfile(_path(uri), path)
+
+
+def sha256(uri: str) -> str:
+    """Hash an object with SHA-256, streaming, in lower-case hex."""
+    digest = hashlib.sha256()
+    with _translated(uri):
+        if is_s3(uri):
+            bucket, key = _split(uri)
+            body = s3_client().get_object(Bucket=bucket, Key=key)["Body"]
+            for chunk in body.iter_chunks(1 << 20):
+                digest.update(chunk)
+            return digest.hexdigest()
+        with _path(uri).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """Give a local directory with the files below a URI: the path itself, or a temporary copy."""
+    if not is_s3(uri):
+        yield _path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="recsys-") as directory:
+        root = Path(directory)
+        prefix = uri.rstrip("/") + "/"
+        for file in list_files(uri):
+            download(file.uri, root / file.uri.removeprefix(prefix))
+        yield root
+
+
+@functools.cache
+def s3_client() -> S3Client:
+    """Return the process's S3 client; boto3's clients are safe to share between threads."""
+    return boto3.client("s3", config=_S3_CONFIG)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri, allow_fragments=False)
+    return parts.netloc, parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _path(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
+
+
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+
+
+def _write_local(path: Path, data: bytes, *, if_absent: bool, if_match: str | None) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One lock per directory stands in for S3's atomic conditional write.
+    with (path.parent / ".lock").open("w") if if_absent or if_match else _no_lock() as lock:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if if_absent and path.exists():
+            message = f"{path} exists already: another writer was first"
+            raise ConflictError(message)
+        if if_match and (not path.exists() or _etag(path.read_bytes()) != if_match):
+            message = f"{path} is not what was read ({if_match}): another writer was first"
+            raise ConflictError(message)
+        with _replacing(path) as temporary:
+            temporary.write_bytes(data)
+    return _etag(data)
+
+
+@contextmanager
+def _no_lock() -> Iterator[None]:
+    yield None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Write beside the target and rename: a reader sees the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turn botocore's and the disk's errors into ours, with the URI in the message."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING_CODES:
+            message = f"expected an object at {uri}, found none ({code})"
+            raise NotFoundError(message) from error
+        if code in _LOST_RACE_CODES:
+            message = f"{uri} is not what was read ({code}): another writer was first"
+            raise ConflictError(message) from error
+        message = f"S3 refused {uri}: {error}"
+        raise StorageError(message) from error
+    except botocore.exceptions.BotoCoreError as error:
+        message = (
+            f"S3 could not be reached for {uri}: {error}. "
+            "Check the network, the region and the credentials."
+        )
+        raise StorageError(message) from error
+    except FileNotFoundError as error:
+        message = f"expected a file at {uri}, found none"
+        raise NotFoundError(message) from error
+    except OSError as error:
+        message = f"could not read or write {uri}: {error}"
+        raise StorageError(message) from error
