@@ -205,7 +205,9 @@ def parse(model: type[Model], document: object, source: str) -> Model:
         return model.model_validate(document)
     except ValidationError as error:
         lines = [_explain(model, dict(detail)) for detail in error.errors()]
-        message = f"{source} is not a valid {model.__name__.lower()} configuration:\n" + "\n".join(lines)
+        message = f"{source} is not a valid {model.__name__.lower()} configuration:\n" + "\n".join(
+            lines
+        )
         raise ConfigError(message) from error
 
 
@@ -227,12 +229,13 @@ def _apply(document: dict[str, Any], override: str) -> None:
     if not equals or not key:
         message = f"expected section.key=value, found {override!r}"
         raise ConfigError(message)
+    inner: Any = document
     for section in sections:
-        document = document.setdefault(section, {})
-        if not isinstance(document, dict):
+        inner = inner.setdefault(section, {})
+        if not isinstance(inner, dict):
             message = f"{override!r}: {section} holds one value, not a section"
             raise ConfigError(message)
-    document[key] = yaml.safe_load(text)
+    inner[key] = yaml.safe_load(text)
 
 
 def _known_fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

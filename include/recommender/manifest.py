@@ -80,8 +80,7 @@ def seal(directory: str, kind: str, about: dict[str, Any] | None = None) -> Mani
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(lambda pair: storage.sha256(pair[0].uri), names))
     files = {
-        name: File(file.size, digest)
-        for (file, name), digest in zip(names, digests, strict=True)
+        name: File(file.size, digest) for (file, name), digest in zip(names, digests, strict=True)
     }
     manifest = Manifest(kind, files, about or {})
     storage.write_json(join(directory, MANIFEST), manifest.to_json())

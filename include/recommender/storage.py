@@ -21,21 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.exceptions
-from botocore.config import Config
-
 from recommender.errors import ConflictError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# S3 answers in well under a second; a minute without a byte is a dead connection. Standard mode
-# retries throttling, 5xx and lost connections (all safe: every write here is a whole object)
-# and never a 4xx, because the same request would fail again.
-_S3_CONFIG = Config(
-    connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}
-)
 _MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _LOST_RACE_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 
@@ -87,9 +77,7 @@ def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
         raise StorageError(message) from error
 
 
-def write(
-    uri: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
-) -> str:
+def write(uri: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
     """Write a whole object and return its ETag.
 
     Args:
@@ -134,7 +122,8 @@ def list_files(uri: str) -> list[FileInfo]:
                 if not item["Key"].endswith("/")
             ]
     root = _path(uri)
-    files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.endswith(".crc"))
+    # Hidden files are half-written ones, locks, and the checksums of Hadoop's local file system.
+    files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
     return [FileInfo(str(path), path.stat().st_size) for path in files]
 
 
@@ -241,8 +230,17 @@ def local_copy(uri: str) -> Iterator[Path]:
 
 @functools.cache
 def s3_client() -> S3Client:
-    """Return the process's S3 client; boto3's clients are safe to share between threads."""
-    return boto3.client("s3", config=_S3_CONFIG)
+    """Return the process's S3 client; boto3's clients are safe to share between threads.
+
+    S3 answers in well under a second; a minute without a byte is a dead connection. Standard mode
+    retries throttling, 5xx and lost connections (all safe: every write here is a whole object)
+    and never a 4xx, because the same request would fail again.
+    """
+    import boto3  # here: half a second that a DAG file does not have at parse time
+    from botocore.config import Config
+
+    retries: Any = {"mode": "standard", "max_attempts": 5}
+    return boto3.client("s3", config=Config(connect_timeout=10, read_timeout=60, retries=retries))
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -296,6 +294,24 @@ def _replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def _translated(uri: str) -> Iterator[None]:
     """Turn botocore's and the disk's errors into ours, with the URI in the message."""
+    if is_s3(uri):
+        with _s3_errors(uri):
+            yield
+        return
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"expected a file at {uri}, found none"
+        raise NotFoundError(message) from error
+    except OSError as error:
+        message = f"could not read or write {uri}: {error}"
+        raise StorageError(message) from error
+
+
+@contextmanager
+def _s3_errors(uri: str) -> Iterator[None]:
+    import botocore.exceptions
+
     try:
         yield
     except botocore.exceptions.ClientError as error:
@@ -313,10 +329,4 @@ def _translated(uri: str) -> Iterator[None]:
             f"S3 could not be reached for {uri}: {error}. "
             "Check the network, the region and the credentials."
         )
-        raise StorageError(message) from error
-    except FileNotFoundError as error:
-        message = f"expected a file at {uri}, found none"
-        raise NotFoundError(message) from error
-    except OSError as error:
-        message = f"could not read or write {uri}: {error}"
         raise StorageError(message) from error

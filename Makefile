@@ -1,0 +1,66 @@
+# The whole project by name. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+export PYTHONPATH := include:plugins
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup setup-dev demo up down test check format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make the environment (Python 3.11 is enough)
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "expected $(PYTHON) on the PATH, found none: install Python 3.11, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.ready: requirements.txt | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/python -m demo.preflight
+	@touch $@
+
+setup-dev: $(VENV)/.ready-dev
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: setup ## Run the nightly DAG on the embedded AWS with real data, to a verdict
+	@$(BIN)/python -m demo.run
+
+up: setup ## Start Airflow and the embedded AWS in the background
+	@$(BIN)/python -m demo.services up
+
+down: ## Stop what `make up` started
+	@$(BIN)/python -m demo.services down
+
+test: setup-dev ## Run all tests
+	$(BIN)/python -m pytest
+
+check: setup-dev ## Formatter, linter, types, secrets, compose file, locks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
+
+format: setup-dev ## Let the formatter and the linter mend what they can
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+lock: $(UV) ## Pin every dependency again, with hashes
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --constraint requirements.txt include/bootstrap/requirements.in -o include/bootstrap/requirements.txt
+
+clean: ## Remove the environment and everything that runs have left
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis
