@@ -1,0 +1,1 @@
+"""Run the pipeline's stages from a command line: parse arguments, read, transform, write."""

@@ -1,0 +1,37 @@
+"""Run one job: ``python -m recommender.jobs {preprocess,train,evaluate} ...``.
+
+spark-submit is given a copy of this very file beside a zip of the package, so it imports by
+absolute name only and assumes nothing about where it lies.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+JOBS = ("preprocess", "train", "evaluate")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job named by the first argument with the rest; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    usage = f"usage: python -m recommender.jobs {{{','.join(JOBS)}}} [arguments | --help]"
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(usage)
+        return 0
+    if not arguments or arguments[0] not in JOBS:
+        found = repr(arguments[0]) if arguments else "nothing"
+        print(usage, file=sys.stderr)
+        print(
+            f"error: expected one of {', '.join(JOBS)} as first argument, found {found}",
+            file=sys.stderr,
+        )
+        return 2
+    # Imported late: the nodes that preprocess have no implicit, those that train need no Spark.
+    job = importlib.import_module(f"recommender.jobs.{arguments[0]}")
+    return int(job.main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
