@@ -1,0 +1,20 @@
+"""Decide whether a candidate may replace the champion. Standard library only."""
+
+from recommender.gate.decision import Decision, Verdict, decide
+from recommender.gate.evidence import Evidence, MalformedReportError, read_evidence
+from recommender.gate.policy import CANDIDATE, Policy
+from recommender.gate.records import Attempt, ChampionRef, Rule
+
+__all__ = [
+    "CANDIDATE",
+    "Attempt",
+    "ChampionRef",
+    "Decision",
+    "Evidence",
+    "MalformedReportError",
+    "Policy",
+    "Rule",
+    "Verdict",
+    "decide",
+    "read_evidence",
+]

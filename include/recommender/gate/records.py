@@ -1,0 +1,121 @@
+"""Hold the small records around a decision: what is judged, the champion, a rule's outcome."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Say what is being judged.
+
+    Attributes:
+        recommender: name of the recommender.
+        snapshot: date of the data the candidate was trained and measured on.
+        run_key: the run that made it (``locations.run_key``).
+        k: length of the lists that the configuration asks for.
+        decided_at: the moment of the decision, with a time zone; given, so that the same input
+            gives the same decision.
+        allow_replace_newer: whether an older snapshot may replace a newer champion.
+    """
+
+    recommender: str
+    snapshot: dt.date
+    run_key: str
+    k: int
+    decided_at: dt.datetime
+    allow_replace_newer: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a time without a zone: it would mean another moment on another machine."""
+        if self.decided_at.tzinfo is None:
+            message = f"decided_at: expected a time with a zone, found {self.decided_at}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class ChampionRef:
+    """Point at the version in use: the content of ``champion.json``.
+
+    Attributes:
+        version: id of the version.
+        snapshot: date of the data it was trained and measured on.
+        uri: directory of the version.
+        manifest_sha256: SHA-256 of the version's ``manifest.json``, lower-case hex.
+        run_key: the run that made it.
+        decided_at: when the gate promoted it, ISO 8601 in UTC.
+        previous: the version that it replaced; None for the first.
+    """
+
+    version: str
+    snapshot: dt.date
+    uri: str
+    manifest_sha256: str
+    run_key: str
+    decided_at: str
+    previous: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return {**asdict(self), "format": FORMAT, "snapshot": self.snapshot.isoformat()}
+
+    @classmethod
+    def from_json(cls, document: Any) -> ChampionRef:  # noqa: ANN401 - read from outside
+        """Parse a stored document.
+
+        Raises:
+            ValueError: it is of another format or malformed.
+        """
+        try:
+            values = dict(document)
+            found = values.pop("format")
+            snapshot = dt.date.fromisoformat(values.pop("snapshot"))
+            champion = cls(snapshot=snapshot, **values)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"this is not a champion record: {error!r}"
+            raise ValueError(message) from error
+        texts = {k: v for k, v in values.items() if k != "previous" or v is not None}
+        wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+        if found != FORMAT or wrong:
+            message = (
+                f"this is not a champion record: expected format {FORMAT} and text everywhere, "
+                f"found format {found!r} and other values in {wrong}"
+            )
+            raise ValueError(message)
+        return champion
+
+
+@dataclass(frozen=True)
+class Rule:
+    """State the outcome of one rule.
+
+    Attributes:
+        name: the rule.
+        threshold: what the policy asks; None where the rule has no number.
+        measured: what the report shows; None where nothing could be measured.
+        passed: whether the rule is met.
+        sentence: the outcome in words, numbers included.
+        quality: whether a failure refuses the candidate. The one rule without it (the order of
+            snapshots) only keeps the champion in place.
+    """
+
+    name: str
+    threshold: float | str | None
+    measured: float | str | None
+    passed: bool
+    sentence: str
+    quality: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Rule:
+        """Parse a stored document; a missing or unknown key raises TypeError."""
+        return cls(**document)

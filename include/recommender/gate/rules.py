@@ -1,0 +1,186 @@
+"""Apply one rule of the gate at a time: evidence and policy in, an outcome in plain words out."""
+
+from __future__ import annotations
+
+from recommender.gate.evidence import Evidence
+from recommender.gate.policy import CANDIDATE, CHAMPION, Policy
+from recommender.gate.records import Attempt, ChampionRef, Rule
+
+REPORT = "report_well_formed"
+USERS = "enough_users"
+HELD_OUT = "enough_held_out"
+UPLIFT = "beats_baseline"
+CERTAINTY = "gain_is_certain"
+HOLDS = "holds_against_champion"
+COVERAGE = "covers_catalogue"
+ORDER = "snapshot_in_order"
+
+# 0.051 over 0.05 is 0.0199999999999999 in floating point and still the 2 % that was asked.
+_ROUNDING = 1e-9
+
+
+def unmeasured(why: str, policy: Policy) -> tuple[Rule, ...]:
+    """Fail every quality rule of a report that cannot be trusted; ``why`` is its first fault."""
+    sentence = "Not measured, because the report cannot be trusted."
+    thresholds: dict[str, float | None] = {
+        USERS: policy.min_users,
+        HELD_OUT: policy.min_held_out,
+        UPLIFT: policy.min_relative_uplift,
+        CERTAINTY: 0.0,
+        HOLDS: None,
+        COVERAGE: policy.min_coverage,
+    }
+    first = Rule(REPORT, None, None, False, f"The report cannot be trusted: {why}.")
+    return first, *(Rule(name, t, None, False, sentence) for name, t in thresholds.items())
+
+
+def well_formed(evidence: Evidence) -> Rule:
+    """State that the report was read: ``read_evidence`` has refused every other one."""
+    return Rule(
+        REPORT,
+        None,
+        None,
+        True,
+        f"The report is complete and consistent: {len(evidence.recall)} models, lists of "
+        f"{evidence.k} items.",
+    )
+
+
+def enough_users(evidence: Evidence, policy: Policy) -> Rule:
+    """Ask for enough measured users: an average over few is an anecdote."""
+    found, asked = evidence.users, policy.min_users
+    sentence = f"{found:,} users were measured; at least {asked:,} are asked."
+    return Rule(USERS, asked, found, found >= asked, sentence)
+
+
+def enough_held_out(evidence: Evidence, policy: Policy) -> Rule:
+    """Ask for enough held-out interactions."""
+    found, asked = evidence.held_out, policy.min_held_out
+    sentence = f"{found:,} held-out interactions were measured; at least {asked:,} are asked."
+    return Rule(HELD_OUT, asked, found, found >= asked, sentence)
+
+
+def strongest_baseline(evidence: Evidence, policy: Policy) -> str:
+    """Return the declared baseline with the highest recall; the first declared of equals."""
+    return max(policy.baselines, key=lambda name: evidence.recall[name])
+
+
+def beats_baseline(evidence: Evidence, policy: Policy) -> Rule:
+    """Ask for the relative uplift: recall(candidate) / recall(strongest baseline) - 1."""
+    name = strongest_baseline(evidence, policy)
+    mine, other = evidence.recall[CANDIDATE], evidence.recall[name]
+    asked = policy.min_relative_uplift
+    if other == 0:
+        # Nothing to divide by: any hit is more, and no hit at all is no gain.
+        sentence = f"No baseline found any held-out item; Recall@{evidence.k} is {mine:.4g}."
+        return Rule(UPLIFT, asked, None, mine > 0, sentence)
+    uplift = (mine - other) / other
+    sentence = (
+        f"Recall@{evidence.k} is {mine:.4g}, {abs(uplift):.1%} {'above' if uplift >= 0 else 'below'} "
+        f"the strongest baseline ({name}, {other:.4g}); at least {asked:.1%} above is asked."
+    )
+    return Rule(UPLIFT, asked, uplift, uplift >= asked - _ROUNDING, sentence)
+
+
+def gain_is_certain(evidence: Evidence, policy: Policy) -> Rule:
+    """Ask that the bootstrap interval of the gain over the strongest baseline excludes zero."""
+    name = strongest_baseline(evidence, policy)
+    low, high = evidence.gains[name].ci_low, evidence.gains[name].ci_high
+    passed = low > 0
+    sentence = (
+        f"The gain over {name} lies between {low:+.4g} and {high:+.4g}: "
+        f"{'chance alone does not explain it' if passed else 'it may be chance'}."
+    )
+    return Rule(CERTAINTY, 0.0, low, passed, sentence)
+
+
+def holds_against_champion(
+    evidence: Evidence, policy: Policy, attempt: Attempt, champion: ChampionRef | None
+) -> Rule:
+    """Ask that the candidate is no worse than the champion, scored on the same held-out rows.
+
+    A champion that was trained on some of those rows knows part of the answers. Falling short of
+    it proves nothing, so it does not count where the pointer cannot move by itself: on an older
+    snapshot, or when an operator forces the replacement. On a newer snapshot (the windows were
+    changed between the runs) it still refuses, because there the champion would be replaced.
+    """
+    if stale := _stale(evidence, attempt, champion):
+        return Rule(HOLDS, None, None, False, stale)
+    if champion is None or evidence.champion is None:
+        sentence = "There is no champion yet: the baselines alone decide."
+        if champion is not None:
+            sentence = f"The champion {champion.version} is this very run's, the first of all."
+        return Rule(HOLDS, None, None, True, sentence)
+    mine, theirs = evidence.recall[CANDIDATE], evidence.recall[CHAMPION]
+    floor = theirs * (1 - policy.champion_tolerance)
+    holds = mine >= floor - _ROUNDING
+    excused = evidence.champion_saw_held_out and (
+        attempt.allow_replace_newer or attempt.snapshot < champion.snapshot
+    )
+    sentence = (
+        f"Recall@{evidence.k} is {mine:.4g}, the champion's ({evidence.champion}) on the same rows "
+        f"{theirs:.4g}; at least {floor:.4g} is asked"
+    )
+    sentence += _flattery(evidence, holds=holds, excused=excused)
+    return Rule(HOLDS, floor, mine, holds or excused, sentence)
+
+
+def covers_catalogue(evidence: Evidence, policy: Policy) -> Rule:
+    """Ask that the lists show more of the catalogue than a handful of items."""
+    found, asked = evidence.coverage, policy.min_coverage
+    sentence = f"The lists show {found:.1%} of the catalogue; at least {asked:.1%} is asked."
+    return Rule(COVERAGE, asked, found, found >= asked - _ROUNDING, sentence)
+
+
+def in_order(attempt: Attempt, champion: ChampionRef | None) -> Rule:
+    """Ask that the snapshot is not older than the champion's; the same date may replace it.
+
+    Not a rule of quality: a failure publishes the version and leaves the champion in place.
+    """
+    mine = attempt.snapshot.isoformat()
+    if champion is None:
+        sentence = f"Snapshot {mine} is the first to be decided on."
+        return Rule(ORDER, None, mine, True, sentence, quality=False)
+    theirs = champion.snapshot.isoformat()
+    if attempt.snapshot >= champion.snapshot:
+        sentence = f"Snapshot {mine} is not older than the champion's, {theirs}."
+    elif attempt.allow_replace_newer:
+        sentence = (
+            f"Snapshot {mine} is older than the champion's, {theirs}: forced by the operator."
+        )
+    else:
+        sentence = (
+            f"Snapshot {mine} is older than the champion's, {theirs}: the version is registered, "
+            f"and {champion.version} stays champion."
+        )
+    passed = attempt.snapshot >= champion.snapshot or attempt.allow_replace_newer
+    return Rule(ORDER, theirs, mine, passed, sentence, quality=False)
+
+
+def _stale(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -> str | None:
+    """Say why the report was measured against another champion than today's, or return None."""
+    measured, current = evidence.champion, champion.version if champion else None
+    if measured == current:
+        return None
+    if champion and champion.run_key == attempt.run_key and measured == champion.previous:
+        # This run has promoted its version already and is being decided once more (a retry):
+        # its report rightly names the champion of before.
+        return None
+    if champion is None:
+        return f"The report was measured against {measured}, now there is no champion: run again."
+    against = f"against {measured}" if measured else "without a champion"
+    return f"The report was measured {against}, the champion is now {current}: run again."
+
+
+def _flattery(evidence: Evidence, *, holds: bool, excused: bool) -> str:
+    """End the champion's sentence: say when its score is flattered, and what follows."""
+    if not evidence.champion_saw_held_out:
+        return "."
+    if holds:
+        return ", though the champion was trained on some of these rows."
+    if excused:
+        return ", but the champion was trained on some of these rows: its score does not count."
+    return (
+        ", and the champion was trained on some of these rows, so its score is flattered: to let "
+        "the baselines alone decide, run again and allow the champion to be replaced."
+    )
