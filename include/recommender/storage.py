@@ -200,6 +200,27 @@ def download(uri: str, path: Path) -> None:
             shutil.copyfile(_path(uri), path)
 
 
+def copy(source: str, target: str) -> None:
+    """Copy one object; from S3 to S3 the bytes stay there, above 8 MB in parts.
+
+    The target appears whole or not at all.
+
+    Raises:
+        NotFoundError: there is no source.
+    """
+    if is_s3(source) and is_s3(target):
+        (from_bucket, from_key), (bucket, key) = _split(source), _split(target)
+        with _translated(source):
+            s3_client().copy({"Bucket": from_bucket, "Key": from_key}, bucket, key)
+    elif is_s3(source):
+        _path(target).parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(_path(target)) as temporary:
+            download(source, temporary)
+    else:
+        with _translated(source):
+            upload(_path(source), target)
+
+
 def sha256(uri: str) -> str:
     """Hash an object with SHA-256, streaming, in lower-case hex."""
     digest = hashlib.sha256()
