@@ -5,3 +5,6 @@ It holds no secret, checks no signature and is never the way to production.
 """
 
 __version__ = "0.1.0"
+
+# The one account there is: credentials are not told apart.
+ACCOUNT_ID = "123456789012"

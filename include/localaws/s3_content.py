@@ -115,9 +115,7 @@ def stage(
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    encoded = {
-        name: base64.b64encode(hasher.digest()).decode() for name, hasher in others.items()
-    }
+    encoded = {name: base64.b64encode(hasher.digest()).decode() for name, hasher in others.items()}
     return stored_file(path, md5.hexdigest()), encoded
 
 

@@ -17,11 +17,8 @@ MAX_PATH_BYTES = 900
 
 def is_hadoop_scratch(name: str) -> bool:
     """Tell whether a file or directory name is Hadoop's or Spark's own scratch, never an object."""
-    return (
-        name.startswith(("_temporary", ".spark-staging"))
-        or (name.startswith(".") and name.endswith(".crc"))
-        # RawLocalFileSystem's probe of a directory being renamed across.
-        or name.startswith("._COPYING_")
+    return name.startswith(("_temporary", ".spark-staging")) or (
+        name.startswith(".") and name.endswith(".crc")
     )
 
 

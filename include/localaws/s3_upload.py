@@ -64,12 +64,7 @@ def receive(environ: WsgiEnviron, store: Store) -> Stored:
         announced = int(environ.get("CONTENT_LENGTH") or -1)
     staged, computed = stage(blocks, store.layout.staging, _algorithms(environ))
     try:
-        if announced not in {-1, staged.size}:
-            raise UploadError(
-                "IncompleteBody",
-                f"You did not provide the number of bytes specified by the Content-Length HTTP header: "
-                f"expected {announced}, found {staged.size}.",
-            )
+        _check_length(announced, staged)
         _check_md5(environ, staged)
         _check_payload_hash(environ, computed)
         _check_checksum(environ, trailers, computed)
@@ -97,6 +92,15 @@ def _algorithms(environ: WsgiEnviron) -> set[str]:
     if re.fullmatch(r"[0-9a-f]{64}", environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")):
         names.add("SHA256")
     return names & CHECKSUMS.keys()
+
+
+def _check_length(announced: int, staged: Stored) -> None:
+    if announced not in {-1, staged.size}:
+        raise UploadError(
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header: "
+            f"expected {announced}, found {staged.size}.",
+        )
 
 
 def _check_md5(environ: WsgiEnviron, staged: Stored) -> None:
@@ -134,8 +138,8 @@ def _check_checksum(
     environ: WsgiEnviron, trailers: dict[str, str], computed: dict[str, str]
 ) -> None:
     """Compare the checksum sent as header or trailer and hand it to moto as a header."""
-    for name in trailers:
-        environ["HTTP_" + name.upper().replace("-", "_")] = trailers[name]
+    for name, value in trailers.items():
+        environ["HTTP_" + name.upper().replace("-", "_")] = value
     sent = {
         found.group(1): environ[found.group(0)]
         for found in map(_CHECKSUM_HEADER.match, list(environ))

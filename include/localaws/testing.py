@@ -1,0 +1,144 @@
+"""Start the embedded AWS for a test or the demo, and stop it for certain."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running embedded AWS.
+
+    Attributes:
+        endpoint_url: what AWS_ENDPOINT_URL must be.
+        data_dir: where it keeps everything.
+        process: its process.
+    """
+
+    endpoint_url: str
+    data_dir: Path
+    process: "subprocess.Popen[bytes]"
+
+    def health(self) -> dict[str, Any]:
+        """Return the health page."""
+        return _health(self.endpoint_url)
+
+    def log(self) -> str:
+        """Return what it wrote so far."""
+        return _log_file(self.data_dir).read_text(encoding="utf-8", errors="replace")
+
+
+def environment(endpoint_url: str) -> dict[str, str]:
+    """Return the variables with which boto3 talks to the embedded AWS and to nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": "localaws",
+        "AWS_SECRET_ACCESS_KEY": "localaws",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@contextmanager
+def running(
+    data_dir: Path, buckets: Iterable[str] = (), *, port: int = 0, env: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """Run ``python -m localaws`` on a free port (or the given one) until the block ends.
+
+    Args:
+        data_dir: its data directory; kept.
+        buckets: buckets to create if absent.
+        port: 0 for a free one.
+        env: variables to set for it, such as LOCALAWS_SPARK_MASTER.
+
+    Raises:
+        RuntimeError: it did not become ready; the message carries its log.
+    """
+    server = start(data_dir, buckets, port=port, env=env)
+    try:
+        yield server
+    finally:
+        stop(server)
+
+
+def start(
+    data_dir: Path, buckets: Iterable[str] = (), *, port: int = 0, env: dict[str, str] | None = None
+) -> Server:
+    """Start the server and wait until it is ready; see `running`."""
+    import os
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    include = str(Path(__file__).resolve().parent.parent)
+    python_path = os.pathsep.join(filter(None, [include, os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "localaws", "--port", str(port), "--data-dir", str(data_dir)]
+    with _log_file(data_dir).open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *(part for bucket in buckets for part in ("--bucket", bucket))],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": python_path, **(env or {})},
+        )
+    try:
+        return Server(_wait_until_ready(process, data_dir), data_dir, process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def stop(server: Server) -> None:
+    """Stop the server in order; SIGKILL only when it does not end."""
+    server.process.terminate()
+    try:
+        server.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+        raise RuntimeError(
+            f"expected the embedded AWS to stop within {STOP_SECONDS} s, killed it; its log:\n{server.log()}"
+        ) from None
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", data_dir: Path) -> str:
+    """Return the endpoint once the health page answers; the start line in the log names the port."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        text = _log_file(data_dir).read_text(encoding="utf-8", errors="replace")
+        _, found, rest = text.partition("(S3, EMR, STS) on ")
+        endpoint_url, comma, _ = rest.partition(",")
+        if found and comma:
+            try:
+                if _health(endpoint_url)["status"] == "ready":
+                    return endpoint_url
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                pass  # bound, not yet serving
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError(
+        f"expected the embedded AWS to be ready within {START_SECONDS} s; exit code "
+        f"{process.poll()}, log:\n{_log_file(data_dir).read_text(errors='replace')}"
+    )
+
+
+def _health(endpoint_url: str) -> dict[str, Any]:
+    # No proxy: a proxy set for the outside world cannot reach this machine's loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{endpoint_url}/_localaws/health", timeout=5) as response:
+        document: dict[str, Any] = json.load(response)
+        return document
+
+
+def _log_file(data_dir: Path) -> Path:
+    return data_dir / "localaws.log"
