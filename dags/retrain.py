@@ -1,0 +1,200 @@
+"""Retrain a recommender from a snapshot and promote it only if it deserves it.
+
+**What happens.** A transient EMR cluster turns the raw snapshot into a clean, split dataset. A
+second one, shaped for training, fits ALS and measures it beside the popularity baselines. The gate
+then promotes the model, registers it (its snapshot is older than the champion's) or refuses it,
+and says why. Every verdict leaves a green run; a red run means that something broke.
+
+**Where to look.** `gate` logs every rule with its numbers; its XCom `decision` is the record. The
+submit and wait tasks have buttons to the cluster and to its logs. `read_profile` and
+`read_metrics` hold the numbers.
+
+**Starting it by hand.** Leave *Snapshot* empty for the newest one. A run over an older snapshot
+than the champion's never replaces the champion, unless *Allow replacing a newer champion* is on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Param, get_current_context, task, task_group
+
+from recommender import config, environment
+from recommender.config import Recommender
+from recsys_emr import pipeline
+from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
+from recsys_emr.sensors import WaitForSnapshot
+
+# Retries are for what a second attempt can mend: a lost connection, a throttled call. Bad data and
+# our own named errors fail at once, and a submit that is retried adopts the cluster it has made.
+DEFAULT_ARGS: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay": dt.timedelta(seconds=30),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": dt.timedelta(minutes=10),
+    "execution_timeout": dt.timedelta(minutes=15),
+}
+
+
+def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> DAG:
+    """Build the DAG of one recommender."""
+    with DAG(
+        dag_id=f"retrain_{settings.name}",
+        description=settings.description,
+        doc_md=__doc__,
+        schedule=settings.schedule,
+        start_date=dt.datetime(2014, 1, 1, tzinfo=dt.UTC),  # before any snapshot worth a backfill
+        catchup=False,
+        max_active_runs=max_active_runs,
+        params=params(settings),
+        default_args={**DEFAULT_ARGS, "owner": settings.owner},
+        tags=["recommender", settings.dataset],
+    ) as dag:
+
+        @task
+        def resolve_run() -> dict[str, Any]:
+            """Decide which snapshot the run is about and where it writes."""
+            return pipeline.resolve_run(settings, get_current_context())
+
+        @task
+        def stage_code() -> dict[str, str]:
+            """Upload the code and the configuration under their content hash."""
+            return pipeline.stage_code(str(config_file))
+
+        @task
+        def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
+            """Write down the jobs of the preprocessing cluster and what they must leave behind."""
+            return pipeline.plan_preprocess(run)
+
+        @task
+        def read_profile(run: dict[str, Any]) -> dict[str, Any]:
+            """Pull the data profile into XCom."""
+            return pipeline.read_profile(run)
+
+        @task
+        def plan_train(run: dict[str, Any], code: dict[str, str]) -> dict[str, Any]:
+            """Find the champion to stand against; write down the jobs of the training cluster."""
+            return pipeline.plan_train(settings, run, code, current_params())
+
+        @task
+        def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
+            """Pull the metrics into XCom."""
+            return pipeline.read_metrics(run)
+
+        @task.branch
+        def gate(run: dict[str, Any]) -> str:
+            """Decide, record the decision, and lead to its consequence."""
+            decision = pipeline.decide(settings, run, current_params())
+            get_current_context()["ti"].xcom_push("decision", decision)
+            return "refuse" if decision["verdict"] == "refused" else "publish"
+
+        @task
+        def publish(run: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
+            """Publish the version; move the champion if the verdict is a promotion."""
+            return pipeline.publish(settings, run, current_params(), decision)
+
+        @task
+        def refuse(decision: dict[str, Any]) -> dict[str, Any]:
+            """Say why nothing is published: a normal, green end."""
+            return pipeline.refuse(decision)
+
+        run: Any = resolve_run()  # Any: an XComArg here, the value itself when the task runs
+        code: Any = stage_code()
+        snapshot = WaitForSnapshot(
+            task_id="wait_for_snapshot",
+            run=run,
+            dataset=settings.dataset,
+            wait_hours=settings.snapshot_wait_hours,
+            execution_timeout=None,  # the wait has its own limit
+        )
+        to_preprocess: Any = plan_preprocess(run)
+        preprocess = on_cluster("preprocess", settings.clusters.preprocess, code, to_preprocess)
+        profile = read_profile(run)
+        to_train = plan_train(run, code)
+        train = on_cluster("train", settings.clusters.train, code, to_train)
+        metrics = read_metrics(run)
+        verdict: Any = gate(run)
+        decision = verdict["decision"]
+
+        snapshot >> to_preprocess
+        preprocess >> profile >> to_train
+        train >> metrics >> verdict >> [publish(run, decision), refuse(decision)]
+    return dag
+
+
+def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> Any:  # noqa: ANN401 - XComArgs
+    """Run a stage on a cluster of its own: submit (setup), wait, terminate (teardown)."""
+
+    @task_group(group_id=stage)
+    def group() -> WaitForCluster:
+        submit = SubmitCluster(task_id="submit", stage=stage, shape=shape, code=code, plan=plan)
+        wait = WaitForCluster(
+            task_id="wait",
+            cluster_id=submit.output,
+            shape=shape,
+            plan=plan,
+            execution_timeout=None,  # it would count the hours of the wait; the shape has its own
+        )
+        terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output)
+        submit >> wait >> terminate.as_teardown(setups=submit)
+        return wait
+
+    return group()
+
+
+def current_params() -> dict[str, Any]:
+    """Return the run's validated Params."""
+    return dict(get_current_context()["params"])
+
+
+def params(settings: Recommender) -> dict[str, Param]:
+    """Return the trigger form: typed, each with its default from the configuration."""
+    search = settings.train.search
+    return {
+        "snapshot": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Snapshot",
+            description="Date of the snapshot to train on (YYYY-MM-DD). Empty: the scheduled "
+            "run's own date, or the newest snapshot for a run started by hand.",
+        ),
+        "k": Param(
+            settings.evaluate.k,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="K",
+            description="Length of the recommended list that is measured (Recall@K).",
+        ),
+        "min_uplift": Param(
+            settings.gate.min_relative_uplift,
+            type="number",
+            minimum=0,
+            maximum=10,
+            title="Minimum uplift",
+            description="Share by which Recall@K has to beat the strongest popularity baseline "
+            "(0.02 is 2 %).",
+        ),
+        "search_trials": Param(
+            search.trials if search else None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000,
+            title="Search budget",
+            description="Settings of ALS to try on the validation window. Empty: no search, the "
+            "configured setting is fitted.",
+        ),
+        "allow_replace_newer": Param(
+            False,
+            type="boolean",
+            title="Allow replacing a newer champion",
+            description="Promote even though the champion comes from a newer snapshot.",
+        ),
+    }
+
+
+for file in environment.recommender_files():
+    retrain(config.load(str(file)), file, environment.load().max_active_runs)

@@ -1,0 +1,167 @@
+"""Start and stop Airflow and the embedded AWS in the background: ``make up``, ``make down``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import localaws.testing
+from demo import airflow, snapshots
+from demo.paths import (
+    AIRFLOW_HOME,
+    AIRFLOW_PORT,
+    BUCKETS,
+    DATA,
+    LOCALAWS_PORT,
+    LOGS,
+    PIDS,
+    ROOT,
+)
+
+ENDPOINT = f"http://127.0.0.1:{LOCALAWS_PORT}"
+_LOCALAWS_HEALTH = f"{ENDPOINT}/_localaws/health"
+_AIRFLOW_HEALTH = f"http://127.0.0.1:{AIRFLOW_PORT}/api/v2/monitor/health"
+_PASSWORDS = AIRFLOW_HOME / "simple_auth_manager_passwords.json.generated"
+_START_SECONDS = 240.0  # Airflow needs about 50 s on two cores, the first time a minute more
+_STOP_SECONDS = 30.0
+
+
+def up() -> None:
+    """Start what is not running, wait until it answers, say where it is."""
+    start_localaws()
+    os.environ.update(localaws.testing.environment(ENDPOINT))
+    snapshots.write(snapshots.MONTHS[-4:])
+    if not answers(_AIRFLOW_HEALTH):
+        print("starting Airflow (about a minute) ...", flush=True)
+        env = airflow.environment(AIRFLOW_HOME, localaws.testing.environment(ENDPOINT))
+        process = start("airflow", [str(airflow.AIRFLOW), "standalone"], env)
+        await_health("Airflow", process, lambda: answers(_AIRFLOW_HEALTH), LOGS / "airflow.log")
+    print(
+        f"Airflow       http://127.0.0.1:{AIRFLOW_PORT}  user admin, password in {_PASSWORDS}\n"
+        f"embedded AWS  {ENDPOINT}  (buckets {', '.join(BUCKETS)})\n"
+        "stop both with: make down"
+    )
+
+
+def start_localaws() -> None:
+    """Start the embedded AWS unless it answers already."""
+    if answers(_LOCALAWS_HEALTH):
+        return
+    arguments = ["--port", str(LOCALAWS_PORT), "--data-dir", str(DATA)]
+    for bucket in BUCKETS:
+        arguments += ["--bucket", bucket]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
+    process = start("localaws", [sys.executable, "-m", "localaws", *arguments], env)
+    await_health(
+        "the embedded AWS", process, lambda: answers(_LOCALAWS_HEALTH), LOGS / "localaws.log"
+    )
+
+
+def down() -> None:
+    """Stop what ``up`` started, Airflow first: its tasks talk to the embedded AWS."""
+    for name in ("airflow", "localaws"):
+        stop(name)
+
+
+def start(name: str, command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, its output in ``var/log``."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    PIDS.mkdir(parents=True, exist_ok=True)
+    with (LOGS / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env=env, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
+    (PIDS / f"{name}.pid").write_text(str(process.pid))
+    return process
+
+
+def stop(name: str) -> None:
+    """Stop a process group that ``start`` made; a stale or absent pid file is no error."""
+    pid_file = PIDS / f"{name}.pid"
+    if not pid_file.is_file():
+        return
+    group = int(pid_file.read_text())
+    if _belongs(group, name):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(group, number)
+            except ProcessLookupError:
+                break
+            if _await(lambda: not _alive(group), _STOP_SECONDS):
+                break
+        print(f"{name} stopped")
+    pid_file.unlink()
+
+
+def answers(url: str) -> bool:
+    """Tell whether a health endpoint says 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback http
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def await_health(
+    name: str, process: subprocess.Popen[bytes], healthy: Callable[[], bool], log: Path
+) -> None:
+    """Wait until a service answers.
+
+    Raises:
+        RuntimeError: it ended, or it took too long; the message names its log.
+    """
+    if _await(lambda: healthy() or process.poll() is not None, _START_SECONDS) and healthy():
+        return
+    state = "ended" if process.poll() is not None else f"gave no answer in {_START_SECONDS:.0f} s"
+    message = f"{name} {state}; see {log}"
+    raise RuntimeError(message)
+
+
+def _await(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return condition()
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _belongs(group: int, name: str) -> bool:
+    """Tell our process from a stranger that got the same number after a reboot."""
+    try:
+        command = Path(f"/proc/{group}/cmdline").read_bytes()
+    except OSError:  # the leader is gone, or there is no /proc (macOS): trust the file
+        return _alive(group)
+    return name.encode() in command
+
+
+def main() -> int:
+    """Run ``up`` or ``down``."""
+    parser = argparse.ArgumentParser(prog="python -m demo.services", description=__doc__)
+    parser.add_argument("command", choices=["up", "down"])
+    try:
+        {"up": up, "down": down}[parser.parse_args().command]()
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Run a stage on a transient EMR cluster: submit, wait, explain, terminate."""

@@ -1,0 +1,165 @@
+"""Build the RunJobFlow request of a stage: pure data, the same for any AWS behind it.
+
+The cluster's life belongs to AWS: its steps travel in the request, keep-alive is off, a failed
+step terminates it, and an idle time-out is the net below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recommender import staging
+from recommender.environment import Emr, Environment, Fleet, Shape
+from recommender.locations import Locations
+from recommender.staging import StagedCode
+
+TAG_DAG = "recsys:dag"
+TAG_RUN = "recsys:run"
+TAG_STAGE = "recsys:stage"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Name one job of a stage and the arguments of its command line."""
+
+    job: str
+    arguments: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Say whose cluster it is: one DAG run, one stage."""
+
+    dag_id: str
+    run_id: str
+    name: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Return the tags by which a cluster is found again and swept."""
+        return {TAG_DAG: self.dag_id, TAG_RUN: self.run_id, TAG_STAGE: self.name}
+
+    @property
+    def cluster_name(self) -> str:
+        """Return a name that a person finds in the console; EMR allows 256 characters."""
+        return f"{self.dag_id}/{self.name}/{self.run_id}"[:256]
+
+
+def run_job_flow(
+    environment: Environment, shape: Shape, stage: Stage, code: StagedCode, steps: Sequence[Step]
+) -> dict[str, Any]:
+    """Return the RunJobFlow request that creates a cluster, runs the steps and ends."""
+    emr = environment.emr
+    request: dict[str, Any] = {
+        "Name": stage.cluster_name,
+        "ReleaseLabel": emr.release_label,
+        "Applications": [{"Name": "Spark"}],
+        "LogUri": Locations(environment.lake, environment.work, environment.models).emr_logs,
+        "ServiceRole": emr.service_role,
+        "JobFlowRole": emr.instance_profile,
+        "VisibleToAllUsers": True,
+        "StepConcurrencyLevel": 1,
+        "AutoTerminationPolicy": {"IdleTimeout": emr.idle_timeout_seconds},
+        "Instances": _instances(emr, shape),
+        "Configurations": _configurations(emr.python),
+        "Steps": [_spark_step(shape, code, step) for step in steps],
+        "Tags": _tags({**emr.tags, **stage.tags}),
+    }
+    if emr.wheelhouse:
+        request["BootstrapActions"] = [_bootstrap(emr.python, emr.wheelhouse, code)]
+    if emr.security_configuration:
+        request["SecurityConfiguration"] = emr.security_configuration
+    return request
+
+
+def _instances(emr: Emr, shape: Shape) -> dict[str, Any]:
+    fleets = {"MASTER": shape.primary, "CORE": shape.core, "TASK": shape.task}
+    instances: dict[str, Any] = {
+        "KeepJobFlowAliveWhenNoSteps": False,
+        "TerminationProtected": False,
+        "InstanceFleets": [
+            _fleet(kind, fleet, shape.provisioning_minutes)
+            for kind, fleet in fleets.items()
+            if fleet
+        ],
+    }
+    if emr.subnets:
+        instances["Ec2SubnetIds"] = list(emr.subnets)
+    return instances
+
+
+def _fleet(kind: str, fleet: Fleet, provisioning_minutes: int) -> dict[str, Any]:
+    disk = {
+        "VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": fleet.disk_gb},
+        "VolumesPerInstance": 1,
+    }
+    request: dict[str, Any] = {
+        "Name": kind.lower(),
+        "InstanceFleetType": kind,
+        "TargetOnDemandCapacity": fleet.on_demand,
+        "TargetSpotCapacity": fleet.spot,
+        "InstanceTypeConfigs": [
+            {
+                "InstanceType": instance_type,
+                "WeightedCapacity": weight,
+                "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]},
+            }
+            for instance_type, weight in fleet.instance_types.items()
+        ],
+    }
+    if fleet.spot:
+        request["LaunchSpecifications"] = {
+            "SpotSpecification": {
+                "TimeoutDurationMinutes": provisioning_minutes,
+                "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+                "AllocationStrategy": "price-capacity-optimized",
+            }
+        }
+    return request
+
+
+def _configurations(python: str) -> list[dict[str, Any]]:
+    """Point every Spark process at one Python; EMR's own default is older than the code."""
+    return [
+        {
+            "Classification": "spark-defaults",
+            "Properties": {
+                "spark.pyspark.python": python,
+                "spark.pyspark.driver.python": python,
+                "spark.yarn.appMasterEnv.PYSPARK_PYTHON": python,
+                "spark.executorEnv.PYSPARK_PYTHON": python,
+            },
+        }
+    ]
+
+
+def _spark_step(shape: Shape, code: StagedCode, step: Step) -> dict[str, Any]:
+    """Return a step that runs one job; spark-submit fetches the code from S3 by itself.
+
+    Client mode on purpose: the driver's traceback then lands in the step's own stderr.
+    """
+    submit = ["spark-submit", "--deploy-mode", "client", "--master", shape.spark_master]
+    submit += ["--driver-memory", shape.driver_memory]
+    submit += ["--py-files", code.file(staging.PACKAGE), code.file(staging.ENTRY_POINT)]
+    return {
+        "Name": step.job,
+        "ActionOnFailure": "TERMINATE_CLUSTER",
+        "HadoopJarStep": {
+            "Jar": "command-runner.jar",
+            "Args": [*submit, step.job, "--config", code.file(staging.CONFIG), *step.arguments],
+        },
+    }
+
+
+def _bootstrap(python: str, wheelhouse: str, code: StagedCode) -> dict[str, Any]:
+    script = {
+        "Path": code.file(staging.BOOTSTRAP),
+        "Args": [python, wheelhouse, code.file(staging.NODE_REQUIREMENTS)],
+    }
+    return {"Name": "install the pinned Python packages", "ScriptBootstrapAction": script}
+
+
+def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value[:256]} for key, value in sorted(tags.items())]

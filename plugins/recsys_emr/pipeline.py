@@ -1,0 +1,210 @@
+"""Do what the DAG's small tasks do: turn Airflow's context into calls of the product.
+
+XCom carries numbers and URIs only. Nothing here computes; it reads, asks and records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from recommender import environment, gate, registry, snapshots, staging, storage
+from recommender.config import Recommender
+from recommender.errors import ConflictError, RecommenderError
+from recommender.locations import PROFILE, REPORT, Locations, join, run_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+_PUBLISH_ATTEMPTS = 5  # each loss means that another run published meanwhile, which is rare
+
+
+def resolve_run(recommender: Recommender, context: Context) -> dict[str, Any]:
+    """Decide which snapshot the run is about and where it writes.
+
+    The snapshot is the Param's; else the logical date's for a scheduled or a backfill run; else,
+    for a run started by hand, the newest one (a logical date that a person did not choose as a
+    snapshot, such as the form's "now", only bounds it from above).
+    """
+    env = environment.load()
+    dag_run, params = context["dag_run"], context["params"]
+    run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))  # an enum, or its value
+    date = choose_snapshot(
+        env.locations,
+        recommender.dataset,
+        asked=params["snapshot"],
+        run_type=run_type,
+        logical_date=dag_run.logical_date,
+    )
+    key = run_key(dag_run.run_id)
+    run = env.locations.run(recommender.name, date, key)
+    resolved = {
+        "snapshot": date.isoformat(),
+        "snapshot_uri": env.locations.snapshot(recommender.dataset, date),
+        "run_key": key,
+        "dataset": run.dataset,
+        "quarantine": run.quarantine,
+        "candidate": run.candidate,
+        "report": run.report,
+        "may_wait": run_type == "scheduled" and not params["snapshot"],
+    }
+    log.info("snapshot %s, run %s", resolved["snapshot_uri"], run.root)
+    return resolved
+
+
+def choose_snapshot(
+    locations: Locations,
+    dataset: str,
+    *,
+    asked: str | None,
+    run_type: str,
+    logical_date: dt.datetime | None,
+) -> dt.date:
+    """Choose the date of the snapshot; see ``resolve_run``.
+
+    Raises:
+        SnapshotError: the dataset has none, or the date asked for is no date.
+    """
+    if asked:
+        return snapshots.parse_date(asked)
+    if logical_date and run_type in {"scheduled", "backfill"}:
+        return logical_date.date()
+    newest = snapshots.newest(locations, dataset)
+    if logical_date is None or newest <= logical_date.date():
+        return newest
+    earlier = [d for d in snapshots.available(locations, dataset) if d <= logical_date.date()]
+    if not earlier:
+        raise snapshots.missing(locations, dataset, logical_date.date())
+    return earlier[-1]
+
+
+def stage_code(config_file: str) -> dict[str, str]:
+    """Upload the code and the configuration under their content hash."""
+    staged = staging.stage(environment.load().locations, Path(config_file))
+    log.info("code is at %s", staged.uri)
+    return asdict(staged)
+
+
+def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the jobs of the preprocessing cluster and the directories they have to seal."""
+    arguments = ["--snapshot", run["snapshot_uri"], "--snapshot-date", run["snapshot"]]
+    arguments += ["--output", run["dataset"], "--quarantine", run["quarantine"]]
+    steps = [{"job": "preprocess", "arguments": arguments}]
+    return {"steps": steps, "produces": {run["dataset"]: "dataset"}}
+
+
+def plan_train(
+    recommender: Recommender, run: dict[str, Any], code: dict[str, str], params: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the jobs of the training cluster: fit, then measure beside baselines and champion."""
+    overrides = ["--set", f"evaluate.k={params['k']}"]
+    if params["search_trials"] is None:
+        overrides += ["--set", "train.search=null"]
+    else:
+        overrides += ["--set", f"train.search.trials={params['search_trials']}"]
+    train = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
+    evaluate = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
+    evaluate += ["--output", run["report"], *overrides]
+    evaluate += ["--lineage", f"snapshot={run['snapshot']}", f"code_hash={code['content_hash']}"]
+    if champion := _champion_uri(recommender):
+        evaluate += ["--champion", champion]
+    return {
+        "steps": [{"job": "train", "arguments": train}, {"job": "evaluate", "arguments": evaluate}],
+        "produces": {run["candidate"]: "candidate", run["report"]: "report"},
+    }
+
+
+def read_json(directory: str, name: str) -> dict[str, Any]:
+    """Read a job's summary."""
+    try:
+        document: dict[str, Any] = storage.read_json(join(directory, name))
+    except RecommenderError as error:
+        raise AirflowFailException(str(error)) from error
+    return document
+
+
+def read_profile(run: dict[str, str]) -> dict[str, Any]:
+    """Return the numbers of the data profile that a person or a later check wants in XCom."""
+    profile = read_json(run["dataset"], PROFILE)
+    for stage in profile["stages"]:
+        log.info("%-28s %12d rows", stage["stage"], stage["rows"])
+    keys = ("stages", "quarantined", "users", "items", "density", "windows", "cold")
+    return {key: profile[key] for key in keys}
+
+
+def read_metrics(run: dict[str, str]) -> dict[str, Any]:
+    """Return the report's metrics, population and comparisons."""
+    report = read_json(run["report"], REPORT)
+    for name, values in report["models"].items():
+        numbers = "  ".join(
+            f"{key} {value:.4f}" for key, value in values.items() if isinstance(value, float)
+        )
+        log.info("%-20s %s", name, numbers)
+    return {key: report[key] for key in ("k", "population", "models", "comparisons")}
+
+
+def decide(recommender: Recommender, run: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
+    """Judge the candidate, record the decision and return it; the log shows every rule."""
+    locations = environment.load().locations
+    report = read_json(run["report"], REPORT)
+    current = registry.read_champion(locations, recommender.name)
+    policy = replace(recommender.gate, min_relative_uplift=params["min_uplift"])
+    attempt = gate.Attempt(
+        recommender=recommender.name,
+        snapshot=snapshots.parse_date(run["snapshot"]),
+        run_key=run["run_key"],
+        k=params["k"],
+        decided_at=dt.datetime.now(dt.UTC),
+        allow_replace_newer=params["allow_replace_newer"],
+    )
+    decision = gate.decide(report, policy, attempt, current[0] if current else None)
+    uri = registry.record_decision(locations, decision)
+    log.info("the gate's rules:\n%s\nrecorded at %s", decision.table(), uri)
+    return decision.to_json()
+
+
+def publish(
+    recommender: Recommender,
+    run: dict[str, str],
+    params: dict[str, Any],
+    decision: dict[str, Any],
+) -> dict[str, Any]:
+    """Publish the candidate; decide again when another run has moved the champion meanwhile."""
+    locations = environment.load().locations
+    for _ in range(_PUBLISH_ATTEMPTS):
+        verdict = gate.Decision.from_json(decision)
+        if verdict.verdict == "refused":
+            return {"verdict": "refused", "reason": verdict.reason}
+        try:
+            published = registry.publish(locations, verdict, run["candidate"], run["report"])
+        except ConflictError as error:
+            log.warning("%s; deciding again", error)
+            decision = decide(recommender, run, params)
+            continue
+        log.info("%s %s at %s", verdict.verdict, published.version, published.uri)
+        return {"verdict": verdict.verdict, "version": published.version, "uri": published.uri}
+    message = f"the champion kept moving through {_PUBLISH_ATTEMPTS} attempts; clear this task"
+    raise AirflowFailException(message)
+
+
+def refuse(decision: dict[str, Any]) -> dict[str, Any]:
+    """Log why nothing is published."""
+    verdict = gate.Decision.from_json(decision)
+    log.warning("refused: %s", verdict.reason)
+    return {"verdict": verdict.verdict, "reason": verdict.reason}
+
+
+def _champion_uri(recommender: Recommender) -> str | None:
+    current = registry.read_champion(environment.load().locations, recommender.name)
+    if current is None:
+        log.info("no champion yet: the popularity baselines alone decide")
+        return None
+    log.info("champion is %s", current[0].version)
+    return current[0].uri
