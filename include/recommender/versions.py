@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from recommender import manifest, storage
-from recommender.errors import ConflictError, ManifestError, ReportError
+from recommender.errors import ConflictError, ManifestError, NotFoundError, ReportError
 from recommender.gate import Decision, MalformedReportError, read_evidence
 from recommender.locations import MANIFEST, REPORT, join
 from recommender.manifest import File, Manifest
@@ -26,7 +26,7 @@ def version_id(decision: Decision, candidate_uri: str) -> str:
 
     The same run and candidate give the same id, so a retry meets its own work.
     """
-    key = f"{decision.attempt.run_key}\n{storage.sha256(join(candidate_uri, MANIFEST))}"
+    key = f"{decision.attempt.run_key}\n{_manifest_sha256(candidate_uri)}"
     return f"{decision.attempt.snapshot}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
@@ -43,10 +43,10 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
         ManifestError: the candidate, the report or the version is damaged.
         ReportError: the report is another one than the decision rests on.
     """
-    candidate_sha256 = storage.sha256(join(candidate_uri, MANIFEST))
+    candidate_sha256 = _manifest_sha256(candidate_uri)
     if not storage.exists(join(uri, MANIFEST)):
         candidate = manifest.verify(candidate_uri, "candidate")
-        report = _read_report(decision, report_uri)
+        report = _read_report(decision, report_uri, candidate_sha256)
         _copy_files(candidate, candidate_uri, report_uri, uri)
         verdict = _write_once(join(uri, DECISION), decision.to_json())["verdict"]
         about = candidate.about | {
@@ -70,8 +70,16 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
     return storage.sha256(join(uri, MANIFEST))
 
 
-def _read_report(decision: Decision, report_uri: str) -> dict[str, Any]:
-    """Read the report and check that it is the one which was decided on."""
+def _manifest_sha256(candidate_uri: str) -> str:
+    try:
+        return storage.sha256(join(candidate_uri, MANIFEST))
+    except NotFoundError:
+        manifest.read(candidate_uri, "candidate")  # raises the sentence that says what to look at
+        raise
+
+
+def _read_report(decision: Decision, report_uri: str, candidate_sha256: str) -> dict[str, Any]:
+    """Read the report and check that it was decided on and that it measured this candidate."""
     manifest.verify(report_uri, "report")
     uri = join(report_uri, REPORT)
     report: dict[str, Any] = storage.read_json(uri)
@@ -82,6 +90,13 @@ def _read_report(decision: Decision, report_uri: str) -> dict[str, Any]:
         raise ReportError(message) from error
     if evidence != decision.evidence:
         message = f"{uri} is not the report that was decided on: its numbers differ; decide again"
+        raise ReportError(message)
+    measured = evidence.candidate_sha256
+    if measured != candidate_sha256:
+        message = (
+            f"{uri} measured the candidate with manifest SHA-256 {measured}, the one to publish "
+            f"has {candidate_sha256}: evaluate it first. Only what was measured is published."
+        )
         raise ReportError(message)
     return report
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from recommender.gate import rules as r
-from recommender.gate.evidence import Evidence, MalformedReportError, read_evidence
+from recommender.gate.document import MalformedReportError
+from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import Policy
 from recommender.gate.records import FORMAT, Attempt, ChampionRef, Rule
 

@@ -7,22 +7,21 @@ first thing that is wrong is said in one sentence.
 from __future__ import annotations
 
 import math
-import reprlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from recommender.gate.document import (
+    TOLERANCE,
+    Node,
+    refuse,
+    refuse_unstorable,
+)
 from recommender.gate.policy import CANDIDATE, CHAMPION, Policy
 
 METRIC = "recall"
 _SHARES = ("recall", "ndcg", "map", "hit_rate", "coverage")
-# The same float64 sums in another order differ by about 1e-16; a wrong model's number by 1e-4.
-_TOLERANCE = 1e-9
-_COUNT_CEILING = 2**63
-
-
-class MalformedReportError(ValueError):
-    """The report cannot be trusted; the message is a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class Evidence:
         recall: Recall@K of each model, the candidate and any champion among them.
         coverage: share of the catalogue in the candidate's lists.
         gains: the candidate against each declared baseline and any champion.
+        candidate_sha256: SHA-256 of the measured candidate's ``manifest.json``.
         champion: version of the champion that was scored again; None when there was none.
         champion_saw_held_out: whether that champion was trained on some of the held-out rows.
     """
@@ -63,6 +63,7 @@ class Evidence:
     recall: dict[str, float]
     coverage: float
     gains: dict[str, Gain]
+    candidate_sha256: str
     champion: str | None
     champion_saw_held_out: bool
 
@@ -88,130 +89,71 @@ def read_evidence(report: object, policy: Policy, k: int) -> Evidence:
     Raises:
         MalformedReportError: something is missing, not finite, out of range or contradictory.
     """
-    _refuse_non_finite(report)
-    root = _Node(report, "")
+    refuse_unstorable(report)
+    root = Node(report, "")
     found_k = root["k"].count()
     if found_k != k:
-        _refuse(f"it measures lists of {found_k} items, the configuration asks for {k}")
+        refuse(f"it measures lists of {found_k} items, the configuration asks for {k}")
     population = root["population"]
     users, held_out = population["users"].count(), population["held_out"].count()
     if held_out < users:
         # Every measured user has a held-out item, so fewer rows than users is a wrong count.
-        _refuse(f"population.held_out is {held_out}, fewer than the {users} users")
+        refuse(f"population.held_out is {held_out}, fewer than the {users} users")
     models = {name: _scores(node) for name, node in root["models"].items()}
     champion, saw_held_out = _champion(root, scored=CHAMPION in models)
     rivals = [*policy.baselines, *([CHAMPION] if champion else [])]
     for name in (CANDIDATE, *rivals):
         if name not in models:
-            _refuse(f"models.{name} is missing")
+            refuse(f"models.{name} is missing")
     recall = {name: scores["recall"] for name, scores in models.items()}
     gains = _gains(root["comparisons"], recall)
     for name in rivals:
         if name not in gains:
-            _refuse(f"comparisons has no {METRIC} of {CANDIDATE} against {name}")
+            refuse(f"comparisons has no {METRIC} of {CANDIDATE} against {name}")
     coverage = models[CANDIDATE]["coverage"]
     gains = {name: gains[name] for name in rivals}
-    return Evidence(k, users, held_out, recall, coverage, gains, champion, saw_held_out)
+    candidate = root["lineage"]["candidate"]["sha256"].text()
+    return Evidence(k, users, held_out, recall, coverage, gains, candidate, champion, saw_held_out)
 
 
-class _Node:
-    """Walk a parsed JSON document and know the way, so that a complaint can name the place."""
-
-    def __init__(self, value: object, path: str) -> None:
-        self.value, self.path = value, path
-
-    def __getitem__(self, key: str) -> _Node:
-        mapping = self._mapping()
-        if key not in mapping:
-            _refuse(f"{self._join(key)} is missing")
-        return _Node(mapping[key], self._join(key))
-
-    def items(self) -> Iterator[tuple[str, _Node]]:
-        for key, value in self._mapping().items():
-            if not isinstance(key, str):
-                self.expected("text as keys")
-            yield key, _Node(value, self._join(key))
-
-    def entries(self) -> Iterator[_Node]:
-        if not isinstance(self.value, list):
-            self.expected("a list")
-        for index, value in enumerate(self.value):
-            yield _Node(value, f"{self.path}[{index}]")
-
-    def number(self, low: float, high: float) -> float:
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.expected("a number")
-        if not low - _TOLERANCE <= value <= high + _TOLERANCE:
-            self.expected(f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    def count(self) -> int:
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _COUNT_CEILING:
-            self.expected("a whole number")
-        return value
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value:
-            self.expected("text")
-        return self.value
-
-    def flag(self) -> bool:
-        if not isinstance(self.value, bool):
-            self.expected("true or false")
-        return self.value
-
-    def expected(self, what: str) -> NoReturn:
-        _refuse(f"{self.path or 'the whole'} should be {what} but is {_show(self.value)}")
-
-    def _mapping(self) -> Mapping[Any, object]:
-        if not isinstance(self.value, Mapping):
-            self.expected("an object")
-        return self.value
-
-    def _join(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-
-def _scores(model: _Node) -> dict[str, float]:
+def _scores(model: Node) -> dict[str, float]:
     scores = {name: model[name].number(0, 1) for name in _SHARES}
     _interval(model["recall_ci"])
     return scores
 
 
-def _interval(node: _Node) -> None:
+def _interval(node: Node) -> None:
     ends = [end.number(0, 1) for end in node.entries()]
     if len(ends) != 2 or ends[0] > ends[1]:
         node.expected("a lower and an upper end")
 
 
-def _champion(root: _Node, *, scored: bool) -> tuple[str | None, bool]:
+def _champion(root: Node, *, scored: bool) -> tuple[str | None, bool]:
     """Read which champion was scored again; its name and its scores come together or not at all."""
     champion = root["lineage"]["champion"]
     if (champion.value is not None) != scored:
         there, absent = ("models", "lineage") if scored else ("lineage", "models")
-        _refuse(f"the champion is in {there} but not in {absent}")
+        refuse(f"the champion is in {there} but not in {absent}")
     if champion.value is None:
         return None, False
     return champion["version"].text(), champion["saw_held_out"].flag()
 
 
-def _gains(comparisons: _Node, recall: Mapping[str, float]) -> dict[str, Gain]:
+def _gains(comparisons: Node, recall: Mapping[str, float]) -> dict[str, Gain]:
     gains: dict[str, Gain] = {}
     for entry in comparisons.entries():
         candidate, baseline = entry["candidate"].text(), entry["baseline"].text()
         if (candidate, entry["metric"].text()) != (CANDIDATE, METRIC):
             continue
         if baseline in gains:
-            _refuse(f"{entry.path} compares {CANDIDATE} with {baseline} a second time")
+            refuse(f"{entry.path} compares {CANDIDATE} with {baseline} a second time")
         if baseline not in recall:
-            _refuse(f"{entry.path} compares with {baseline}, which is not among the models")
+            refuse(f"{entry.path} compares with {baseline}, which is not among the models")
         gains[baseline] = _gain(entry, recall[CANDIDATE], recall[baseline])
     return gains
 
 
-def _gain(entry: _Node, candidate: float, baseline: float) -> Gain:
+def _gain(entry: Node, candidate: float, baseline: float) -> Gain:
     gain = Gain(
         difference=entry["difference"].number(-1, 1),
         relative=_relative(entry["relative"], baseline),
@@ -219,48 +161,24 @@ def _gain(entry: _Node, candidate: float, baseline: float) -> Gain:
         ci_high=entry["ci_high"].number(-1, 1),
     )
     if gain.ci_low > gain.ci_high:
-        _refuse(f"{entry.path}: ci_low {gain.ci_low:g} is above ci_high {gain.ci_high:g}")
-    if abs(gain.difference - (candidate - baseline)) > _TOLERANCE:
-        _refuse(
+        refuse(f"{entry.path}: ci_low {gain.ci_low:g} is above ci_high {gain.ci_high:g}")
+    if abs(gain.difference - (candidate - baseline)) > TOLERANCE:
+        refuse(
             f"{entry.path}.difference is {gain.difference:g}, the models' recalls differ by "
             f"{candidate - baseline:g}"
         )
     exact = gain.difference / baseline if baseline else None
     if gain.relative is not None and not math.isclose(
-        gain.relative, exact or 0.0, rel_tol=1e-6, abs_tol=_TOLERANCE
+        gain.relative, exact or 0.0, rel_tol=1e-6, abs_tol=TOLERANCE
     ):
-        _refuse(f"{entry.path}.relative is {gain.relative:g}, the difference gives {exact:g}")
+        refuse(f"{entry.path}.relative is {gain.relative:g}, the difference gives {exact:g}")
     return gain
 
 
-def _relative(node: _Node, baseline: float) -> float | None:
+def _relative(node: Node, baseline: float) -> float | None:
     """Read a relative gain: null exactly when the baseline found nothing."""
     if baseline == 0:
         if node.value is not None:
             node.expected("null, as the baseline's recall is 0,")
         return None
-    return node.number(-1, math.inf)
-
-
-def _refuse_non_finite(report: object) -> None:
-    """Refuse NaN and Infinity wherever they stand: one is the trace of a broken computation."""
-    waiting = [_Node(report, "")]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node.value, float) and not math.isfinite(node.value):
-            _refuse(f"{node.path or 'the whole'} is {node.value}")
-        if isinstance(node.value, Mapping):
-            waiting.extend(child for _, child in node.items())
-        elif isinstance(node.value, list):
-            waiting.extend(node.entries())
-
-
-def _show(value: object) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to print integers of more than 4,300 digits
-        return f"a {type(value).__name__} too long to print"
-
-
-def _refuse(why: str) -> NoReturn:
-    raise MalformedReportError(why)
+    return node.number(-1, sys.float_info.max)

@@ -87,9 +87,10 @@ def gain_is_certain(evidence: Evidence, policy: Policy) -> Rule:
     name = strongest_baseline(evidence, policy)
     low, high = evidence.gains[name].ci_low, evidence.gains[name].ci_high
     passed = low > 0
+    meaning = "it is a loss" if high < 0 else "it may be chance"
     sentence = (
         f"The gain over {name} lies between {low:+.4g} and {high:+.4g}: "
-        f"{'chance alone does not explain it' if passed else 'it may be chance'}."
+        f"{'chance alone does not explain it' if passed else meaning}."
     )
     return Rule(CERTAINTY, 0.0, low, passed, sentence)
 

@@ -92,12 +92,17 @@ def make_report(
             }
         )
     version = {"version": CHAMPION.version, "saw_held_out": saw_held_out}
+    candidate = {"uri": "s3://work/candidate", "sha256": "11" * 32}
     return {
         "k": 20,
         "population": {"users": users, "held_out": held_out, "cold_users": 12},
         "models": models,
         "comparisons": comparisons,
-        "lineage": {"champion": version if champion is not None else None, "seed": 42},
+        "lineage": {
+            "candidate": candidate,
+            "champion": version if champion is not None else None,
+            "seed": 42,
+        },
     }
 
 
@@ -317,6 +322,9 @@ def set_(*path_and_value: Any) -> Callable[[Report], None]:
     ("change", "words"),
     [
         (drop("k"), "k is missing"),
+        (set_("k\ud800", 10), "'k\\ud800' holds text that is not Unicode"),
+        (set_("lineage", "champion", "version", "\udfff"), "holds text that is not Unicode"),
+        (set_("comparisons", 0, "relative", 10**400), "relative should be a number from -1 to"),
         (set_("k", 10), "lists of 10 items, the configuration asks for 20"),
         (set_("k", True), "k should be a whole number but is True"),
         (drop("population", "users"), "population.users is missing"),
@@ -340,6 +348,8 @@ def set_(*path_and_value: Any) -> Callable[[Report], None]:
         (set_("comparisons", 0, "relative", 3.0), "relative is 3, the difference gives 0.333"),
         (set_("comparisons", 0, "relative", None), "relative should be a number but is None"),
         (set_("comparisons", 1, "baseline", "popularity"), "a second time"),
+        (drop("lineage", "candidate", "sha256"), "lineage.candidate.sha256 is missing"),
+        (set_("lineage", "candidate", "somewhere"), "lineage.candidate should be an object"),
         (drop("lineage", "champion"), "lineage.champion is missing"),
         (set_("lineage", "champion", None), "in models but not in lineage"),
         (drop("models", "champion"), "in lineage but not in models"),
@@ -367,7 +377,12 @@ def test_a_report_of_another_kind_refuses(report: object) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)  # beyond a float
+    | st.floats()
+    | st.text(st.characters(), max_size=5),  # lone surrogates too
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
@@ -384,8 +399,8 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @given(st.sampled_from(places(FULL)), json_values)
 def test_nothing_in_a_report_makes_the_gate_raise(path: tuple[Any, ...], value: Any) -> None:
     decision = decide(put(FULL, path, value), POLICY, attempt(), CHAMPION)
-    text = json.dumps(decision.to_json(), allow_nan=False)
-    assert Decision.from_json(json.loads(text)) == decision
+    data = json.dumps(decision.to_json(), allow_nan=False, ensure_ascii=False).encode()
+    assert Decision.from_json(json.loads(data)) == decision
     assert decision.table()
 
 
