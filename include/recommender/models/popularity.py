@@ -1,0 +1,62 @@
+"""Recommend what most users took: the baseline that ALS has to beat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recommender.interactions import Interactions
+from recommender.models.base import Model, read_array, read_settings, write_settings
+from recommender.ranking import Recommendations, Users, top_k_shared
+
+_COUNTS = "counts.npy"
+
+
+class Popularity(Model):
+    """Score an item by its distinct users, over all fit rows or over the recent ones.
+
+    Attributes:
+        recent_days: count only rows younger than this many days before the newest fit row;
+            None counts all.
+        counts: (items,) int64 after ``fit``.
+    """
+
+    kind: ClassVar[str] = "popularity"
+
+    def __init__(self, recent_days: int | None = None) -> None:
+        self.recent_days = recent_days
+        self.counts: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Count users per item; a pair is one row, so rows are distinct users."""
+        items = interactions.items
+        if self.recent_days is not None:
+            items = items[interactions.age_days() < self.recent_days]
+        self.counts = np.bincount(items, minlength=interactions.shape[1]).astype(np.int64)
+        return self
+
+    def recommend(self, users: Users, k: int, seen: csr_matrix | None = None) -> Recommendations:
+        """Rank items by count; float32 scores tell counts apart up to 2**24 users an item."""
+        return top_k_shared(self.counts.astype(np.float32), users, k, seen)
+
+    def reindex(self, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> Self:  # noqa: ARG002 - everyone gets the same scores
+        """Return the model over other item indices."""
+        other = type(self)(self.recent_days)
+        other.counts = self.counts[items]
+        return other
+
+    def save(self, directory: Path) -> None:
+        """Write ``counts.npy`` and ``model.json``."""
+        write_settings(directory, self.kind, {"recent_days": self.recent_days})
+        np.save(directory / _COUNTS, self.counts, allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote."""
+        model = cls(**read_settings(directory, cls.kind))
+        model.counts = read_array(directory / _COUNTS, np.int64, 1)
+        return model
