@@ -1,0 +1,100 @@
+"""Write and read a trained candidate: factors, counts, ids and facts in one sealed directory.
+
+A published version holds the same files, so one loader serves both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recommender import manifest, models, storage
+from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
+from recommender.errors import ManifestError
+from recommender.locations import MANIFEST, join
+from recommender.models import Model
+
+CANDIDATE, VERSION = "candidate", "version"
+SEARCH = "search.json"
+ALS, POPULARITY, POPULARITY_RECENT = "als", "popularity", "popularity_recent"
+_USERS, _ITEMS = "users.parquet", "items.parquet"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hold a trained candidate or a published version.
+
+    Attributes:
+        models: by directory name: ``als``, ``popularity``, ``popularity_recent``.
+        users: (users,) ids in order of index.
+        items: (items,) ids in order of index.
+        about: the manifest's facts: recommender, fit_until, seed, settings, versions.
+    """
+
+    models: dict[str, Model]
+    users: pa.StringArray
+    items: pa.StringArray
+    about: dict[str, Any]
+
+
+def write(directory: Path, candidate: Candidate) -> None:
+    """Write models and id tables below a local directory; ``publish`` makes them visible."""
+    for name, model in candidate.models.items():
+        model.save(directory / name)
+    _write_ids(directory / _USERS, USER, USER_ID, candidate.users)
+    _write_ids(directory / _ITEMS, ITEM, ITEM_ID, candidate.items)
+
+
+def publish(directory: Path, uri: str, kind: str, about: dict[str, Any]) -> None:
+    """Replace what lies at ``uri`` by a local directory's files, manifest last."""
+    storage.delete_prefix(uri)
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        storage.upload(path, join(uri, path.relative_to(directory).as_posix()))
+    manifest.seal(uri, kind, about)
+
+
+def load(uri: str, *, verify: bool = True) -> Candidate:
+    """Load a candidate or a published version.
+
+    Args:
+        uri: the directory.
+        verify: check every file's size and SHA-256 first; leave it out only if just done.
+
+    Raises:
+        ManifestError: the directory is unfinished, changed, or neither of the two kinds.
+    """
+    kind = _kind(uri)
+    sealed = manifest.verify(uri, kind) if verify else manifest.read(uri, kind)
+    names = sorted(
+        {name.split("/")[0] for name in sealed.files if name.endswith(f"/{models.MODEL}")}
+    )
+    with storage.local_copy(uri) as directory:
+        return Candidate(
+            models={name: models.load(directory / name) for name in names},
+            users=_read_ids(directory / _USERS, USER_ID),
+            items=_read_ids(directory / _ITEMS, ITEM_ID),
+            about=sealed.about,
+        )
+
+
+def _kind(uri: str) -> str:
+    """Tell a version from a candidate by the manifest; anything else is reported as neither."""
+    document = storage.read_json(join(uri, MANIFEST)) if storage.exists(join(uri, MANIFEST)) else {}
+    return VERSION if isinstance(document, dict) and document.get("kind") == VERSION else CANDIDATE
+
+
+def _write_ids(path: Path, index: str, name: str, ids: pa.StringArray) -> None:
+    table = pa.table({index: pa.array(range(len(ids)), pa.int32()), name: ids})
+    pq.write_table(table, path, compression="zstd")
+
+
+def _read_ids(path: Path, name: str) -> pa.StringArray:
+    if not path.is_file():
+        message = f"expected the id table {path.name} in the candidate, found none; train again"
+        raise ManifestError(message)
+    # ParquetFile, not read_table: that one would take a directory's name for a partition.
+    return pq.ParquetFile(path).read([name]).column(name).combine_chunks()

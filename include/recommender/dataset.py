@@ -1,0 +1,100 @@
+"""Open what preprocessing wrote: windows, id tables and profile, whole and unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix
+
+from recommender import interactions, manifest, storage
+from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
+from recommender.errors import BadDataError
+from recommender.interactions import Interactions
+from recommender.locations import MANIFEST, PROFILE, join
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Read one dataset directory, each part only when asked for.
+
+    Attributes:
+        uri: where it lies.
+        about: what preprocessing wrote into the manifest.
+        sha256: of the manifest, which holds every file's; equal ones are equal datasets.
+        profile: the data profile.
+        users: (users,) ids in order of index.
+        items: (items,) ids in order of index.
+    """
+
+    uri: str
+    about: dict[str, Any]
+    sha256: str
+    profile: dict[str, Any]
+    users: pa.StringArray
+    items: pa.StringArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (users, items)."""
+        return len(self.users), len(self.items)
+
+    @property
+    def fit_until(self) -> int:
+        """Return the end of the rows that may be fitted, seconds since the epoch."""
+        return int(self.profile["fit_until"])
+
+    def window(self, name: str) -> Interactions:
+        """Read one window with confidence and time."""
+        with storage.local_copy(join(self.uri, name)) as directory:
+            return interactions.read(directory, self.shape)
+
+    def pairs(self, *names: str) -> csr_matrix:
+        """Read who has what in some windows together: (users, items) CSR of ones."""
+        found = csr_matrix(self.shape, dtype="float32")
+        for name in names:
+            with storage.local_copy(join(self.uri, name)) as directory:
+                found = found.maximum(interactions.read_pairs([directory], self.shape))
+        found.sort_indices()
+        return found
+
+
+def open_dataset(uri: str) -> Dataset:
+    """Verify a dataset's manifest and read its id tables.
+
+    Raises:
+        ManifestError: the directory is unfinished, changed or no dataset.
+        BadDataError: an id table is not in order of its index.
+    """
+    sealed = manifest.verify(uri, "dataset")
+    return Dataset(
+        uri=uri,
+        about=sealed.about,
+        sha256=storage.sha256(join(uri, MANIFEST)),
+        profile=storage.read_json(join(uri, PROFILE)),
+        users=_read_ids(join(uri, "users"), USER, USER_ID),
+        items=_read_ids(join(uri, "items"), ITEM, ITEM_ID),
+    )
+
+
+def _read_ids(uri: str, index: str, name: str) -> pa.StringArray:
+    """Read an id table into the array whose position i holds the id of index i."""
+    with storage.local_copy(uri) as directory:
+        files = sorted(directory.rglob("*.parquet"))
+        tables = [pq.ParquetFile(file).read([index, name]) for file in files]
+    if not tables:
+        message = f"expected the id table {uri}, found no Parquet file; preprocess again"
+        raise BadDataError(message)
+    table = pa.concat_tables(tables).sort_by(index)
+    if not np.array_equal(table.column(index).to_numpy(), np.arange(table.num_rows)):
+        message = (
+            f"{uri}: expected each index from 0 to {table.num_rows - 1} once, found gaps or "
+            "repeats; preprocess again"
+        )
+        raise BadDataError(message)
+    return table.column(name).cast(pa.string()).combine_chunks()

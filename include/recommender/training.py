@@ -1,0 +1,126 @@
+"""Train: choose settings on the validation window, then fit everything on all fit rows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.sparse import csr_matrix
+
+from recommender import config, metrics
+from recommender.artifact import ALS, POPULARITY, POPULARITY_RECENT
+from recommender.errors import EmptyDatasetError
+from recommender.interactions import Interactions, merge
+from recommender.models import Als, Model, Popularity
+from recommender.search import Trial, best, fit_trial, search
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Hold the fitted models and how their settings were chosen.
+
+    Attributes:
+        models: by name, fitted on training and validation rows.
+        setting: the ALS setting that was fitted.
+        search: the record of the search; None if there was none.
+        rows: pairs that were fitted.
+    """
+
+    models: dict[str, Model]
+    setting: config.Als
+    search: dict[str, Any] | None
+    rows: int
+
+
+def train(
+    training: Interactions,
+    validation: Interactions,
+    settings: config.Train,
+    evaluate: config.Evaluate,
+) -> Trained:
+    """Choose and fit. Nothing here has seen a row of the test window.
+
+    Raises:
+        EmptyDatasetError: there is nothing to fit, or nothing to choose settings on.
+    """
+    record = None
+    setting = settings.als
+    if settings.search is not None:
+        record = _choose(training, validation.matrix(), settings, settings.search, evaluate)
+        setting = config.Als(**record["chosen"]["setting"])
+    fit_rows = merge(training, validation)
+    if not len(fit_rows):
+        message = "expected interactions to fit, found none in the training and validation windows"
+        raise EmptyDatasetError(message)
+    _log.info(f"fitting {setting} on {len(fit_rows):,} pairs of training and validation")
+    models: dict[str, Model] = {
+        ALS: Als(setting, settings.seed, settings.threads),
+        **_baselines(settings),
+    }
+    for model in models.values():
+        model.fit(fit_rows)
+    return Trained(models, setting, record, len(fit_rows))
+
+
+def _choose(
+    training: Interactions,
+    held_out: csr_matrix,
+    settings: config.Train,
+    space: config.Search,
+    evaluate: config.Evaluate,
+) -> dict[str, Any]:
+    """Search on the validation window and return the record that is stored."""
+    seen = training.matrix()
+    population = metrics.population(seen, held_out, filter_seen=evaluate.filter_seen)
+    if not population.counts["users"]:
+        message = (
+            "expected validation rows of users and items of the training window, found none: "
+            f"{population.counts}. Lengthen preprocess.validation_days or set train.search to null"
+        )
+        raise EmptyDatasetError(message)
+
+    def measure(model: Model) -> float:
+        filtered = seen if evaluate.filter_seen else None
+        lists = model.recommend(population.users, evaluate.k, filtered).items
+        return float(metrics.per_user(lists, population)["recall"].mean())
+
+    def run_trial(setting: config.Als, bar: float) -> Trial:
+        model = Als(setting, settings.seed, settings.threads)
+        return fit_trial(model, training, measure, bar)
+
+    _log.info(f"choosing settings on the validation window: {population.counts}")
+    baselines = {name: measure(m.fit(training)) for name, m in _baselines(settings).items()}
+    trials = search(run_trial, settings.als, space, settings.seed)
+    chosen, bar = best(trials), max(baselines.values())
+    _compare_with_popularity(chosen, baselines)
+    return {
+        "k": evaluate.k,
+        "population": population.counts,
+        "baselines": baselines,
+        "trials": [trial.to_json() for trial in trials],
+        "chosen": {
+            "setting": chosen.setting.model_dump(),
+            "recall": chosen.recall,
+            "beats_popularity": chosen.recall > bar,
+        },
+    }
+
+
+def _compare_with_popularity(chosen: Trial, baselines: dict[str, float]) -> None:
+    """Say how the best trial stands; it is trained in any case, because the gate decides."""
+    name = max(baselines, key=lambda key: baselines[key])
+    text = f"validation recall: als {chosen.recall:.4f}, {name} {baselines[name]:.4f}"
+    if chosen.recall > baselines[name]:
+        _log.info(text)
+    else:
+        _log.warning(f"{text}: no setting beats popularity; training the best, the gate decides")
+
+
+def _baselines(settings: config.Train) -> dict[str, Popularity]:
+    return {
+        POPULARITY: Popularity(),
+        POPULARITY_RECENT: Popularity(recent_days=settings.recent_days),
+    }
