@@ -1,0 +1,146 @@
+"""Measure a candidate, its baselines and the champion on the test window of a dataset.
+
+Writes report.json: metrics on one population, paired comparisons with intervals, lineage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recommender import artifact, manifest, provenance, storage
+from recommender.artifact import Candidate
+from recommender.champion import Champion
+from recommender.config import Recommender
+from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.errors import BadDataError, ConfigError
+from recommender.evaluation import Ranker, evaluate
+from recommender.jobs import cli
+from recommender.locations import MANIFEST, REPORT, join
+
+_log = logging.getLogger(__name__)
+CHAMPION = "champion"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; see ``--help``."""
+    parser = cli.arg_parser("evaluate", __doc__ or "")
+    parser.add_argument("--dataset", required=True, metavar="URI", help="what preprocess wrote")
+    parser.add_argument("--candidate", required=True, metavar="URI", help="what train wrote")
+    parser.add_argument(
+        "--output", required=True, metavar="URI", help="where to write; what is there is replaced"
+    )
+    parser.add_argument(
+        "--champion", metavar="URI", help="published version to score again on the same users"
+    )
+    parser.add_argument(
+        "--lineage",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="a fact to keep in the report's lineage; repeatable",
+    )
+    return cli.run(_run, parser, argv)
+
+
+def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
+    inputs = [arguments.dataset, arguments.candidate, arguments.champion]
+    provenance.check_apart(arguments.output, *(uri for uri in inputs if uri))
+    dataset = open_dataset(arguments.dataset)
+    candidate = artifact.load(arguments.candidate)
+    _check_same_ids(dataset, candidate)
+    champion = artifact.load(arguments.champion) if arguments.champion else None
+    models: dict[str, Ranker] = dict(candidate.models)
+    if champion is not None:
+        models[CHAMPION] = Champion(champion, dataset.users, dataset.items)
+    report = evaluate(
+        models, dataset.pairs(TRAIN, VALIDATION), dataset.pairs(TEST), recommender.evaluate
+    )
+    cold = dataset.profile.get("cold", {}).get(TEST)
+    report["population"] = {**report["population"], "cold": cold}
+    lineage = _lineage(dataset, candidate, recommender, arguments)
+    lineage["champion"] = _champion_lineage(champion, arguments.champion, dataset.fit_until)
+    report["lineage"] = _with_facts(lineage, arguments.lineage)
+    storage.delete_prefix(arguments.output)
+    storage.write_json(join(arguments.output, REPORT), report)
+    manifest.seal(arguments.output, "report", {"recommender": recommender.name})
+    _log.info(f"report at {join(arguments.output, REPORT)}")
+
+
+def _lineage(
+    dataset: Dataset, candidate: Candidate, recommender: Recommender, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return where the numbers come from: data, model, settings and code."""
+    return {
+        "recommender": recommender.name,
+        "dataset": {"uri": dataset.uri, "sha256": dataset.sha256, "fit_until": dataset.fit_until},
+        "candidate": {
+            "uri": arguments.candidate,
+            "sha256": storage.sha256(join(arguments.candidate, MANIFEST)),
+            "about": candidate.about,
+        },
+        "settings": recommender.evaluate.model_dump(mode="json"),
+        "seed": candidate.about["seed"],
+        "threads": candidate.about["threads"],
+        **provenance.describe(),
+    }
+
+
+def _with_facts(lineage: dict[str, Any], facts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Add the caller's facts; none may hide what was measured or an earlier fact.
+
+    Raises:
+        ConfigError: a key is taken.
+    """
+    for key, value in facts:
+        if key in lineage:
+            message = f"expected --lineage keys that are free, found {key}; choose another name"
+            raise ConfigError(message)
+        lineage[key] = value
+    return lineage
+
+
+def _champion_lineage(
+    champion: Candidate | None, uri: str | None, fit_until: int
+) -> dict[str, Any] | None:
+    """Name the champion and say whether it was fitted on days of this test window.
+
+    A champion of a later snapshot has seen held-out rows, so its recall is no fair bar.
+    """
+    if champion is None or uri is None:
+        return None
+    saw = int(champion.about["fit_until"]) > fit_until
+    if saw:
+        _log.warning("the champion was fitted on days of this test window: its recall is inflated")
+    return {
+        "uri": uri,
+        "version": uri.rstrip("/").rsplit("/", 1)[-1],
+        "fit_until": int(champion.about["fit_until"]),
+        "saw_held_out": saw,
+    }
+
+
+def _check_same_ids(dataset: Dataset, candidate: Candidate) -> None:
+    """Refuse a candidate of another dataset: its indices would name other users and items."""
+    if not (dataset.users.equals(candidate.users) and dataset.items.equals(candidate.items)):
+        message = (
+            f"expected a candidate trained on {dataset.uri}, found one of other users or items: "
+            "train again on this dataset"
+        )
+        raise BadDataError(message)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        message = f"expected KEY=VALUE, found {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
