@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from recommender import config
 from recommender.config import Recommender
@@ -29,7 +30,11 @@ def arg_parser(prog: str, description: str) -> argparse.ArgumentParser:
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", required=True, metavar="URI", help="the recommender's YAML (s3:// or a path)"
+        "--config",
+        required=True,
+        type=location,
+        metavar="URI",
+        help="the recommender's YAML (s3:// or a path)",
     )
     parser.add_argument(
         "--set",
@@ -40,6 +45,26 @@ def arg_parser(prog: str, description: str) -> argparse.ArgumentParser:
         help="override one setting of the YAML; the value is YAML; repeatable",
     )
     return parser
+
+
+def location(text: str) -> str:
+    """Return a URI in the one spelling that ``storage`` lists files by (an argparse type).
+
+    ``s3a://`` and ``s3n://`` become ``s3://``, ``file://`` and ``./`` a plain path; a slash at
+    the end is dropped.
+    """
+    if not text.strip():
+        message = "expected s3://bucket/prefix or a local path, found nothing"
+        raise argparse.ArgumentTypeError(message)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return str(Path(text))
+    if scheme == "file":
+        return str(Path(rest))
+    if scheme not in {"s3", "s3a", "s3n"}:
+        message = f"expected s3://bucket/prefix or a local path, found {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return f"s3://{rest.rstrip('/')}"
 
 
 def run(job: Job, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:

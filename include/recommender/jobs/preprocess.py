@@ -1,0 +1,309 @@
+"""Turn a snapshot of raw JSON lines into a clean, split, encoded dataset."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+from recommender import columns as c
+from recommender import manifest, profiling, schemas, spark, storage
+from recommender.cleaning import Supported, deduplicate, minimum_support
+from recommender.config import Preprocess, Recommender
+from recommender.encoding import Ids, encode, item_ids, known, user_ids
+from recommender.errors import ConfigError, EmptyDatasetError
+from recommender.jobs import cli
+from recommender.locations import MANIFEST, PROFILE, SUMMARY, join
+from recommender.schemas import ITEMS, PARSED, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
+from recommender.sources.lines import parse_lines, read_lines
+from recommender.sources.quarantine import (
+    Tally,
+    check_budget,
+    count_lines,
+    torn_files_named,
+    write_quarantine,
+)
+from recommender.sources.snapshot import Snapshot, open_snapshot
+from recommender.splitting import DAY, Cuts, assign_windows, fit_rows
+
+# By its name: run with -m this module is __main__, which has no log handler.
+logger = logging.getLogger("recommender.jobs.preprocess")
+
+# A row is 20 bytes before compression: about 60 MB a file, a good bite for one reader.
+_ROWS_PER_FILE = 5_000_000
+_OWN = {*WINDOWS, "users", "items", PROFILE, MANIFEST}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of the job."""
+    result = cli.arg_parser(
+        "preprocess",
+        "Read a snapshot of raw interactions (JSON lines, plain or gzip), put bad lines aside,\n"
+        "split by global time, drop what has too little support, number users and items, and\n"
+        "write train/, validation/, test/, users/ and items/ as Parquet beside profile.json.",
+    )
+    add = result.add_argument
+    add("--snapshot", required=True, type=cli.location, metavar="URI", help="raw files")
+    add("--output", required=True, type=cli.location, metavar="URI", help="dataset; replaced")
+    add("--quarantine", required=True, type=cli.location, metavar="URI", help="bad lines; replaced")
+    add(
+        "--snapshot-date",
+        type=dt.date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="times later than the day after it are bad; without it, than a day from now",
+    )
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job and return its exit code."""
+    return cli.run(run, parser(), argv)
+
+
+def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
+    """Check everything that can be checked without Spark, then run on Spark."""
+    _require_apart(arguments.snapshot, arguments.output, arguments.quarantine)
+    snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
+    # Cleared before anything is computed: a failed run leaves no older dataset to be trusted.
+    _clear(arguments.output, lambda name: name in _OWN)
+    _clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))
+    job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
+    with spark.session("preprocess") as session:
+        job.run(session, _latest_allowed(arguments.snapshot_date))
+
+
+@dataclass
+class Job:
+    """Carry one run's inputs from step to step.
+
+    Attributes:
+        snapshot: what to read.
+        output: where the dataset goes.
+        quarantine: where bad lines go.
+        settings: the configuration's section ``preprocess``.
+    """
+
+    snapshot: Snapshot
+    output: str
+    quarantine: str
+    settings: Preprocess
+
+    def run(self, session: SparkSession, latest_allowed: int) -> None:
+        """Read, clean, split, encode and write.
+
+        Args:
+            session: the Spark session.
+            latest_allowed: epoch second from which a timestamp lies in the future.
+        """
+        self.stages = profiling.Stages()
+        parsed, tally = self._read(session, latest_allowed)
+        cuts, windowed, window_rows = self._split(parsed, tally)
+        supported, users, items = self._support(windowed)
+        encoded = encode(windowed, users.table, items.table).persist(StorageLevel.MEMORY_AND_DISK)
+        windows = profiling.window_facts(encoded)
+        cold = profiling.cold_facts(encoded, window_rows)
+        for window in WINDOWS:
+            self.stages.add(f"{window} encoded", windows[window]["rows"])
+        self._require_encoded(windows, cold)
+        self._write(encoded, windows, users, items)
+        profile = {
+            "format": self.snapshot.source.name,
+            "files": {
+                "count": len(self.snapshot.files),
+                "bytes": self.snapshot.plain_bytes + self.snapshot.gzip_bytes,
+                "empty": list(self.snapshot.empty),
+            },
+            "stages": self.stages.rows,
+            "quarantined": dict(sorted(tally.bad.items())),
+            "windows": windows,
+            "users": users.count,
+            "items": items.count,
+            "density": supported.after / (users.count * items.count),
+            "support": {"rounds": supported.rounds, "stable": supported.stable},
+            **_times(cuts, tally),
+            "cold": cold,
+            "settings": self.settings.model_dump(mode="json"),
+            "seconds": self.stages.seconds,
+        }
+        self._seal(profile)
+
+    def _read(self, session: SparkSession, latest_allowed: int) -> tuple[DataFrame, Tally]:
+        """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
+        spark.size_shuffles(session, self.snapshot.plain_bytes, self.snapshot.gzip_bytes)
+        lines = read_lines(session, self.snapshot.files)
+        parsed = parse_lines(lines, self.snapshot.source, self.settings, latest_allowed)
+        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+        with torn_files_named(self.snapshot):
+            tally = count_lines(parsed)
+        self.stages.add("raw", tally.raw)
+        self.stages.add("blank", tally.blank)
+        for reason, n in sorted(tally.bad.items()):
+            self.stages.add(f"bad: {reason}", n)
+        self.stages.add("parsed", tally.good)
+        examples = write_quarantine(parsed, tally, self.quarantine)
+        budget = self.settings.bad_line_budget
+        check_budget(tally, budget, examples, self.snapshot.uri, self.quarantine)
+        return parsed, tally
+
+    def _split(self, parsed: DataFrame, tally: Tally) -> tuple[Cuts, DataFrame, dict[str, int]]:
+        """Cut time into windows, then take duplicates out within each."""
+        if tally.first is None or tally.last is None:
+            message = f"{self.snapshot.uri}: no line could be read ({self.stages})"
+            raise EmptyDatasetError(message)
+        cuts = Cuts.back_from(tally.last, self.settings)
+        good = conform(parsed.filter(F.col(c.REASON).isNull()), PARSED)
+        windowed = deduplicate(assign_windows(good, cuts)).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = profiling.window_rows(windowed)
+        parsed.unpersist()
+        for window in WINDOWS:
+            self.stages.add(f"{window} deduplicated", rows[window])
+        empty = [window for window in WINDOWS if not rows[window]]
+        if empty:
+            days = (tally.last - tally.first) / DAY
+            message = (
+                f"the {' and the '.join(empty)} window is empty: the snapshot spans {days:.1f} days, "
+                f"{profiling.iso(tally.first)} to {profiling.iso(tally.last)}, and preprocess.holdout_days "
+                f"{self.settings.holdout_days} and preprocess.validation_days "
+                f"{self.settings.validation_days} are cut from its end ({self.stages}). "
+                "Shorten them or take a longer snapshot."
+            )
+            raise EmptyDatasetError(message)
+        return cuts, windowed, rows
+
+    def _support(self, windowed: DataFrame) -> tuple[Supported, Ids, Ids]:
+        """Apply the minimum support to the fit rows and number who is left."""
+        settings = self.settings
+        fit = fit_rows(windowed)
+        supported = minimum_support(
+            fit, settings.min_user_interactions, settings.min_item_interactions
+        )
+        self.stages.add("fit pairs", supported.before)
+        self.stages.add("fit pairs supported", supported.after)
+        users, items = user_ids(supported.pairs), item_ids(supported.pairs)
+        if users.count < 2 or items.count < 2:
+            before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
+            all_users, all_items = before or (0, 0)
+            message = (
+                f"expected at least 2 users and 2 items, found {users.count} and {items.count}: before "
+                f"the test window there are {all_users} users and {all_items} items, of which "
+                f"preprocess.min_user_interactions {settings.min_user_interactions} and "
+                f"preprocess.min_item_interactions {settings.min_item_interactions} leave those "
+                f"({self.stages}). Lower them or take a larger snapshot."
+            )
+            raise EmptyDatasetError(message)
+        return supported, users, items
+
+    def _require_encoded(self, windows: dict[str, Any], cold: dict[str, Any]) -> None:
+        """Refuse a dataset that cannot be trained, tuned or measured on."""
+        for window in WINDOWS:
+            if windows[window]["rows"]:
+                continue
+            why = "all its users or items are below the minimum support"
+            if window in {VALIDATION, TEST}:
+                facts = cold[window]
+                why = (
+                    f"all its {facts['rows']} rows are cold ({facts['users']} users and "
+                    f"{facts['items']} items unknown before the test window or below the minimum "
+                    "support)"
+                )
+            message = (
+                f"nothing is left of the {window} window: {why}; stages: {self.stages}. Lower "
+                "preprocess.min_user_interactions or min_item_interactions, or move the windows."
+            )
+            raise EmptyDatasetError(message)
+
+    def _write(self, encoded: DataFrame, windows: dict[str, Any], users: Ids, items: Ids) -> None:
+        rows = known(encoded)
+        for window in WINDOWS:
+            frame = conform(rows.filter(F.col(WINDOW) == window), schemas.INTERACTIONS)
+            _write_sorted(
+                frame, windows[window]["rows"], (c.USER, c.ITEM), join(self.output, window)
+            )
+        for ids, schema, key, name in (
+            (users, USERS, c.USER, "users"),
+            (items, ITEMS, c.ITEM, "items"),
+        ):
+            _write_sorted(conform(ids.table, schema), ids.count, (key,), join(self.output, name))
+
+    def _seal(self, profile: dict[str, Any]) -> None:
+        storage.write_json(join(self.output, PROFILE), profile)
+        about = {
+            key: profile[key] for key in ("format", "users", "items", "fit_until", "data_until")
+        }
+        about["rows"] = {window: profile["windows"][window]["rows"] for window in WINDOWS}
+        manifest.seal(self.output, "dataset", {"snapshot": self.snapshot.uri, **about})
+        logger.info("dataset sealed at %s after %.1f s", self.output, self.stages.seconds)
+
+
+def _write_sorted(frame: DataFrame, rows: int, keys: tuple[str, ...], uri: str) -> None:
+    """Write few files in the order of the keys; one file of equal rows has equal bytes."""
+    files = ceil(rows / _ROWS_PER_FILE)
+    spread = frame.repartition(1) if files <= 1 else frame.repartitionByRange(files, *keys)
+    spread.sortWithinPartitions(*keys).write.mode("overwrite").parquet(uri)
+
+
+def _times(cuts: Cuts, tally: Tally) -> dict[str, Any]:
+    return {
+        "time_range": {
+            "first": tally.first,
+            "last": tally.last,
+            "first_date": profiling.iso(tally.first),
+            "last_date": profiling.iso(tally.last),
+        },
+        "train_until": cuts.train_until,
+        "train_until_date": profiling.iso(cuts.train_until),
+        "fit_until": cuts.fit_until,
+        "fit_until_date": profiling.iso(cuts.fit_until),
+        "data_until": cuts.data_until,
+        "data_until_date": profiling.iso(cuts.data_until),
+    }
+
+
+def _latest_allowed(date: dt.date | None) -> int:
+    """Return the epoch second from which a time is refused.
+
+    The day after the snapshot's is still allowed: zones reach 14 hours ahead of UTC, and an
+    export runs on a little after midnight.
+    """
+    if date is None:
+        return int(dt.datetime.now(dt.UTC).timestamp()) + DAY
+    return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) + 2 * DAY
+
+
+def _require_apart(*uris: str) -> None:
+    """Refuse directories that hold one another: what is replaced must not hold what is read."""
+    for one in uris:
+        for other in uris:
+            if one is not other and f"{other}/".startswith(f"{one}/"):
+                message = (
+                    "expected --snapshot, --output and --quarantine to lie apart, "
+                    f"found {other} at or below {one}"
+                )
+                raise ConfigError(message)
+
+
+def _clear(uri: str, is_own: Callable[[str], bool]) -> None:
+    """Delete what an earlier run left; refuse a directory that holds anything else."""
+    names = [n for n in storage.list_children(uri) if not n.startswith(("_", "."))]
+    foreign = [name for name in names if not is_own(name)]
+    if foreign:
+        message = (
+            f"{uri} is to be replaced but holds files that this job never writes: "
+            f"{', '.join(foreign[:5])}. Give a directory of its own."
+        )
+        raise ConfigError(message)
+    if storage.delete_prefix(uri):
+        logger.info("cleared what an earlier run left at %s", uri)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

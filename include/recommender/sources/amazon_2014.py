@@ -1,0 +1,16 @@
+"""Describe Amazon reviews as released in 2014 (McAuley): every review counts alike."""
+
+from __future__ import annotations
+
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+from recommender.sources.base import Confidence, Source
+
+AMAZON_2014 = Source(
+    name="amazon_2014",
+    user="reviewerID",
+    item="asin",
+    time="unixReviewTime",
+    foreign=("verified",),
+    confidence=lambda _text, _settings: Confidence(F.lit(1.0).cast("float")),
+)

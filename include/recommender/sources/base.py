@@ -1,0 +1,90 @@
+"""Define what a raw format is: its fields, how it is recognised, what each line must hold.
+
+A format is data: which keys hold the user, the item and the time, and how confidence follows.
+Everything else (reading, rules, quarantine) is shared by all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from pyspark.sql import Column
+from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
+
+from recommender.config import Preprocess
+
+CORRUPT = "_corrupt"
+"""Filled by Spark with the line when it is not one JSON object."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Say when a line is bad, and why: the first rule that holds gives the reason.
+
+    Attributes:
+        reason: snake_case word, counted in the profile and written to the quarantine.
+        broken: True where the line breaks the rule; null counts as False.
+    """
+
+    reason: str
+    broken: Column
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Say how strong an interaction is.
+
+    Attributes:
+        value: float32 column, null where the line's own value cannot be used.
+        rules: what makes the value bad.
+    """
+
+    value: Column
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Describe one raw format.
+
+    Attributes:
+        name: as in the configuration.
+        user: key of the user's id.
+        item: key of the item's id.
+        time: key of the time, in any notation that ``parsing.epoch_seconds`` reads.
+        marks: further keys of which all are there (tells formats with equal ids apart).
+        foreign: keys of which none is there.
+        extra: further keys that ``confidence`` reads.
+        confidence: from a function that gives the text of a key, and the settings.
+    """
+
+    name: str
+    user: str
+    item: str
+    time: str
+    confidence: Callable[[Callable[[str], Column], Preprocess], Confidence]
+    marks: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the keys by which a line of this format is known."""
+        return (self.user, self.item, self.time, *self.marks)
+
+    def recognises(self, keys: Collection[str]) -> bool:
+        """Tell whether an object with these keys is of this format."""
+        return all(key in keys for key in self.required) and not any(
+            key in keys for key in self.foreign
+        )
+
+    @property
+    def schema(self) -> T.StructType:
+        """Return the schema to parse with: every field as text.
+
+        Text loses nothing (leading zeros, ``NaN``, a number where text was expected): what a
+        value means is decided by rules afterwards, one reason each.
+        """
+        keys = dict.fromkeys((self.user, self.item, self.time, *self.extra, CORRUPT))
+        return T.StructType([T.StructField(key, T.StringType()) for key in keys])

@@ -1,0 +1,123 @@
+"""Look into files without reading them whole: what they are, and whether a gzip is intact."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from recommender import storage
+from recommender.errors import NotFoundError
+from recommender.storage import FileInfo
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+# How a file begins that is not what its name says.
+_DISGUISES = (
+    (b"version https://git-lfs", "a git-LFS pointer; fetch the real file (git lfs pull)"),
+    (b"<!doctype html", "an HTML page, probably a download's error message"),
+    (b"<html", "an HTML page, probably a download's error message"),
+    (b"<?xml", "an XML document, probably a download's error message"),
+    (b"<", "an HTML or XML page, probably a download's error message"),
+    (b"PK\x03\x04", "a zip archive; unpack it"),
+    (b"PAR1", "a Parquet file; export it as JSON lines"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed; compress it with gzip"),
+    (b"BZh", "bzip2-compressed; compress it with gzip"),
+    (b"\xff\xfe", "UTF-16 text; convert it to UTF-8"),
+    (b"\xfe\xff", "UTF-16 text; convert it to UTF-8"),
+)
+
+
+def is_gzip_name(name: str) -> bool:
+    """Tell whether readers will gunzip a file: Spark goes by the name alone."""
+    return name.endswith(".gz")
+
+
+def read_head(file: FileInfo, size: int) -> bytes:
+    """Read the first bytes of a file, as stored.
+
+    Raises:
+        NotFoundError: the file is no longer there.
+    """
+    if file.size == 0:
+        return b""
+    if not storage.is_s3(file.uri):
+        with Path(file.uri).open("rb") as stream:
+            return stream.read(size)
+    client = storage.s3_client()
+    parts = urlsplit(file.uri, allow_fragments=False)
+    key = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        answer = client.get_object(Bucket=parts.netloc, Key=key, Range=f"bytes=0-{size - 1}")
+    except client.exceptions.NoSuchKey as error:
+        message = f"{file.uri} was there when the snapshot was listed and is gone now"
+        raise NotFoundError(message) from error
+    return answer["Body"].read()
+
+
+def gunzip_head(data: bytes, limit: int) -> bytes:
+    """Decompress as much of a gzip's beginning as is there, up to a limit of bytes.
+
+    A cut or damaged rest is no concern here: ``gzip_fault`` judges the whole file.
+    """
+    out = bytearray()
+    with gzip.open(io.BytesIO(data)) as stream:
+        try:
+            while len(out) < limit and (chunk := stream.read1(limit)):
+                out += chunk
+        except (EOFError, OSError, zlib.error):
+            pass
+    return bytes(out)
+
+
+def disguise(name: str, head: bytes) -> str | None:
+    """Say what a file is when it is not what its name says; None when it may be.
+
+    Args:
+        name: the file's name.
+        head: its first bytes, as stored.
+    """
+    if not head:
+        return None
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:64].lower()
+    if is_gzip_name(name):
+        if head.startswith(GZIP_MAGIC):
+            return None
+        plain = "plain JSON under a gzip name; compress it, or drop the .gz"
+        found = plain if start.startswith((b"{", b"[")) else "no gzip at all"
+    elif head.startswith(GZIP_MAGIC):
+        return "gzip-compressed without a .gz at the end of its name; rename it"
+    else:
+        found = None
+    for magic, description in _DISGUISES:
+        if head.startswith(magic) or start.startswith(magic):
+            return description
+    return found
+
+
+def gzip_fault(file: FileInfo) -> str | None:
+    """Read a whole gzip and say what is wrong with it; None when it is intact."""
+    with tempfile.TemporaryDirectory(prefix="recsys-") as directory:
+        path = Path(file.uri)
+        if storage.is_s3(file.uri):
+            path = Path(directory) / "copy.gz"
+            storage.download(file.uri, path)
+        return _gzip_fault(path)
+
+
+def _gzip_fault(path: Path) -> str | None:
+    stream = zlib.decompressobj(wbits=31)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 18):
+            while chunk:
+                if stream.eof:  # gzip files may be concatenated: another member begins
+                    stream = zlib.decompressobj(wbits=31)
+                try:
+                    stream.decompress(chunk)
+                except zlib.error as error:
+                    return f"gzip is damaged ({error}); upload it again"
+                chunk = stream.unused_data
+    return None if stream.eof else "gzip ends in mid-stream; upload it again"
