@@ -1,0 +1,117 @@
+"""The DAG's arrows and the promises of its form."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+from recommender import environment
+
+
+def test_every_recommender_file_makes_one_dag(dag_bag: DagBag) -> None:
+    expected = {f"retrain_{path.stem}" for path in environment.recommender_files()}
+    assert expected == set(dag_bag.dags)
+    assert expected
+
+
+def test_nothing_is_published_without_the_gate(dag: DAG) -> None:
+    publishers = {"publish", "refuse"}
+    assert dag.get_task("gate").downstream_task_ids == publishers
+    for task_id in publishers:
+        assert "gate" in dag.get_task(task_id).upstream_task_ids
+        assert dag.get_task(task_id).trigger_rule == "all_success"
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "train"])
+def test_every_cluster_has_a_teardown_behind_its_setup(dag: DAG, stage: str) -> None:
+    submit, terminate = dag.get_task(f"{stage}.submit"), dag.get_task(f"{stage}.terminate")
+    assert submit.is_setup
+    assert terminate.is_teardown
+    assert not terminate.on_failure_fail_dagrun  # clean-up never decides success
+    assert {f"{stage}.wait", f"{stage}.terminate"} <= submit.downstream_task_ids
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "train"])
+def test_a_stage_ends_with_its_wait_not_with_its_teardown(dag: DAG, stage: str) -> None:
+    reader = {"preprocess": "read_profile", "train": "read_metrics"}[stage]
+    assert f"{stage}.wait" in dag.get_task(reader).upstream_task_ids
+    assert f"{stage}.terminate" not in dag.get_task(reader).upstream_task_ids
+
+
+def test_the_snapshot_is_awaited_before_the_first_cluster(dag: DAG) -> None:
+    upstream = dag.get_task("preprocess.submit").get_flat_relative_ids(upstream=True)
+    assert {"resolve_run", "wait_for_snapshot", "stage_code"} <= upstream
+
+
+def test_the_metrics_decide_over_what_training_left(dag: DAG) -> None:
+    assert "train.wait" in dag.get_task("gate").get_flat_relative_ids(upstream=True)
+    assert "read_metrics" in dag.get_task("gate").upstream_task_ids
+
+
+@pytest.mark.parametrize("task_id", ["preprocess.wait", "train.wait", "wait_for_snapshot"])
+def test_a_long_wait_is_not_cut_by_the_limit_of_short_tasks(dag: DAG, task_id: str) -> None:
+    assert dag.get_task(task_id).execution_timeout is None
+
+
+def test_all_other_tasks_have_a_time_limit_and_retries(dag: DAG) -> None:
+    for task in dag.tasks:
+        assert task.retries == 2, task.task_id
+        if not task.task_id.endswith("wait") and task.task_id != "wait_for_snapshot":
+            assert task.execution_timeout == dt.timedelta(minutes=15), task.task_id
+
+
+def test_every_param_is_typed_described_and_has_a_title(dag: DAG) -> None:
+    assert set(dag.params) == {
+        "snapshot", "k", "min_uplift", "search_trials", "allow_replace_newer",
+    }  # fmt: skip
+    for name in dag.params:
+        schema = dag.params.get_param(name).schema
+        assert schema["type"], name
+        assert schema["title"], name
+        assert dag.params.get_param(name).description, name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("snapshot", "yesterday"), ("k", 0), ("min_uplift", -0.1), ("search_trials", 0)],
+)
+def test_the_form_refuses_what_makes_no_sense(dag: DAG, name: str, value: object) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = dag.params.get_param(name)
+    with pytest.raises(ParamValidationError):
+        param.resolve(value=value)
+
+
+def test_runs_do_not_pile_up(dag: DAG) -> None:
+    assert dag.catchup is False
+    assert dag.max_active_runs == environment.load().max_active_runs
+
+
+def test_the_page_of_the_dag_is_its_docstring(dag: DAG) -> None:
+    assert dag.doc_md
+    assert dag.doc_md.startswith("Retrain a recommender")
+
+
+def test_a_dag_file_imports_in_under_a_second_without_network(root: Path) -> None:
+    """Measure the file's own import: Airflow is loaded once for all DAG files."""
+    program = (
+        "import socket, sys, time\n"
+        "import airflow.sdk\n"
+        "def refuse(*a, **k): raise AssertionError('a DAG file opened a connection')\n"
+        "socket.socket.connect = refuse\n"
+        f"sys.path.insert(0, {str(root / 'dags')!r})\n"
+        "begun = time.process_time()\n"
+        "import retrain\n"
+        "seconds = time.process_time() - begun\n"
+        "heavy = {'boto3', 'pyspark', 'implicit', 'pandas', 'numpy', 'moto'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert seconds < 1, seconds\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
