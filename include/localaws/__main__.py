@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     # One account: credentials are not told apart, so nobody's buckets hide from anybody.
     os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
     # Imported here: moto takes a second, --help and a wrong argument should not.
+    from localaws.s3_store import DataDirectoryError
     from localaws.server import LocalAws, is_loopback, serve_until_signal
 
     if not args.allow_remote and not is_loopback(args.host):
@@ -63,7 +64,11 @@ def main(argv: list[str] | None = None) -> int:
             f"expected a loopback --host, found {args.host}: steps run any program as this user, for "
             "whoever reaches the port. Inside a container network pass --allow-remote"
         )
-    aws = LocalAws(args.host, args.port, args.data_dir, args.bucket, verbose=args.verbose)
+    try:
+        aws = LocalAws(args.host, args.port, args.data_dir, args.bucket, verbose=args.verbose)
+    except (DataDirectoryError, OSError, ValueError) as error:
+        sys.stderr.write(f"localaws: {error}\n")
+        return 1
     sys.stderr.write(
         f"localaws {__version__}: development double of AWS (S3, EMR, STS) on {aws.endpoint_url}, "
         f"data in {args.data_dir}; not for production\n"

@@ -51,10 +51,18 @@ class S3Service:
             return sorted(self.backend.buckets)
 
     def ensure_bucket(self, name: str) -> None:
-        """Create a bucket if absent."""
+        """Create a bucket if absent.
+
+        Raises:
+            ValueError: S3 would not take the name.
+        """
         with self.store.lock:
-            if name not in self.backend.buckets:
+            if name in self.backend.buckets:
+                return
+            try:
                 self.backend.create_bucket(name, REGION)
+            except S3ClientError as error:
+                raise ValueError(f"bucket {name!r} was not created: {error.message}") from error
 
     def exists(self, uri: str) -> bool:
         """Tell whether an object is there."""

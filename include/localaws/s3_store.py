@@ -5,6 +5,7 @@ noticed by comparing files with the index: one `stat` when a key is asked for, o
 it is listed while a step runs, and one when a step has ended.
 """
 
+import fcntl
 import os
 import shutil
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from localaws.s3_content import stage, stored_file
 from localaws.s3_index import Index, Record, Stored
@@ -25,6 +27,10 @@ from localaws.s3_layout import (
 )
 
 DEFAULT_CONTENT_TYPE = "binary/octet-stream"
+
+
+class DataDirectoryError(RuntimeError):
+    """The data directory cannot be used."""
 
 
 class Store:
@@ -40,6 +46,7 @@ class Store:
         self.layout = Layout(root.resolve())
         self.lock = threading.RLock()
         self._steps = 0
+        self._claim = _claim(self.layout.root)
         # Bodies half received by a killed process.
         shutil.rmtree(self.layout.staging, ignore_errors=True)
         for directory in (self.layout.mirror, self.layout.staging, self.layout.clusters):
@@ -189,3 +196,23 @@ class Store:
         """Close the index."""
         with self.lock:
             self.index.close()
+            self._claim.close()
+
+
+def _claim(root: Path) -> IO[bytes]:
+    """Take the data directory for this process; the lock ends with it, however it ends.
+
+    Raises:
+        DataDirectoryError: another process has it; two would undo each other's objects.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    file = (root / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DataDirectoryError(
+            f"expected {root} to be free, found another embedded AWS on it: stop that one, or use "
+            "another --data-dir"
+        ) from error
+    return file
