@@ -28,6 +28,10 @@ from recommender.ranking import Recommendations, Scores, Users, top_k
 _log = logging.getLogger(__name__)
 _USERS, _ITEMS = "user_factors.npy", "item_factors.npy"
 _LOG_SECONDS = 10.0
+# The loss adds up over interactions, the metrics over users: without a counterweight the heaviest
+# users shape the factors for all. 0 is none, 1 gives every user the same total. On groceries
+# 0.4 raised validation recall by 3 to 5 % of its value for every setting tried; 0.5 was as good.
+_USER_BALANCE = 0.4
 
 OnIteration = Callable[[int], bool]
 """Is told the iterations done, from 1; returns whether to go on."""
@@ -69,6 +73,7 @@ class Als(Model):
         """
         # Imported here: reading and ranking a published model needs no implicit.
         from implicit.cpu.als import AlternatingLeastSquares
+        from implicit.recommender_base import ModelFitError
 
         with threadpool_limits(1, user_api="blas"):
             engine = AlternatingLeastSquares(
@@ -87,7 +92,8 @@ class Als(Model):
                 if on_iteration is not None and not on_iteration(iteration + 1):
                     raise _StopEarlyError
 
-            with contextlib.suppress(_StopEarlyError):
+            # implicit stops at NaN with an error of its own; ours follows, and names infinity too.
+            with contextlib.suppress(_StopEarlyError, ModelFitError):
                 engine.fit(_weights(interactions, self.settings), False, callback)
         self._check_finite()
         return self
@@ -145,11 +151,17 @@ class Als(Model):
 
 
 def _weights(interactions: Interactions, settings: Settings) -> csr_matrix:
-    """Return r = confidence * 0.5 ** (age / half life), CSR float32; implicit multiplies alpha."""
-    if settings.half_life_days is None:
-        return interactions.matrix()
-    decay = np.exp2(-interactions.age_days() / settings.half_life_days)
-    return interactions.matrix((interactions.confidence * decay).astype(np.float32))
+    """Return r, CSR float32; implicit multiplies it by alpha.
+
+    r = confidence * 0.5 ** (age / half life) * (rows of the user / median) ** -0.4
+    """
+    rows = np.diff(interactions.indptr)
+    typical = np.median(rows[rows > 0]) if len(interactions) else 1.0
+    balance = (np.maximum(rows, 1) / typical) ** -_USER_BALANCE
+    weights = interactions.confidence * np.repeat(balance, rows)
+    if settings.half_life_days is not None:
+        weights *= np.exp2(-interactions.age_days() / settings.half_life_days)
+    return interactions.matrix(weights.astype(np.float32))
 
 
 class _Progress:
