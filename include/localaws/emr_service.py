@@ -219,7 +219,6 @@ def _check_instances(instances: Json) -> None:
 def _idle_timeout(policy: Json) -> int:
     seconds = int(policy.get("IdleTimeout") or 0)
     low, high = IDLE_SECONDS
-    # LOCALAWS_MIN_IDLE_SECONDS is not offered: tests that need a short one set the document's.
     if not low <= seconds <= high:
         _refuse_validation(f"IdleTimeout must be {low} to {high} seconds, found {seconds}")
     return seconds

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from localaws.testing import Server, running
+
+from localaws.testing import Server, client, running
 
 if TYPE_CHECKING:
     from mypy_boto3_emr.client import EMRClient
@@ -17,18 +16,8 @@ BUCKETS = ("data", "code", "logs")
 Step = dict[str, Any]
 
 
-def client(service: str, endpoint_url: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]  # a literal in the stubs
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(retries={"max_attempts": 0}, max_pool_connections=64),
-    )
-
-
-@pytest.fixture(scope="module")
+# One for the directory: the server takes seconds to start, the tests do not share keys.
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {"LOCALAWS_KILL_GRACE_SECONDS": "1", "LOCALAWS_LOG_SECONDS": "0.3"}
     # A blank in the path: the mirror must be mounted under an escaped URI.
@@ -69,8 +58,3 @@ def run_cluster(emr: "EMRClient") -> Callable[..., str]:
         return str(emr.run_job_flow(Instances=instances, **request)["JobFlowId"])  # type: ignore[arg-type]
 
     return run
-
-
-def step(*args: str, action: str = "TERMINATE_CLUSTER", name: str = "step") -> Step:
-    jar = {"Jar": "command-runner.jar", "Args": list(args)}
-    return {"Name": name, "ActionOnFailure": action, "HadoopJarStep": jar}

@@ -1,18 +1,19 @@
-import gzip
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from localaws.runner import group_members
-from localaws.testing import Server, running, start, stop
 
-from tests.integration.localaws.conftest import client, step
+from localaws.runner import group_members
+from localaws.testing import Server, client, read_log, running, start, stop
+from localaws.testing import command_step as step
+from localaws.testing import step_states as states
+from localaws.testing import wait_for_end as end_of
+from localaws.testing import wait_until as until
 
 if TYPE_CHECKING:
     from mypy_boto3_emr.client import EMRClient
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.localaws
 
 RunCluster = Callable[..., str]
 FAST: Any = {"Delay": 0, "MaxAttempts": 3000}
-DONE = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
 
 # Ignores SIGTERM in parent and child, and says in a file when both are up.
 STUBBORN = """
@@ -35,31 +35,8 @@ while True:
 """
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def end_of(emr: "EMRClient", cluster_id: str) -> Any:
-    def status() -> Any:
-        found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
-        return found if found["State"] in DONE else None
-
-    return until(status)
-
-
-def states(emr: "EMRClient", cluster_id: str) -> list[str]:
-    steps = emr.list_steps(ClusterId=cluster_id)["Steps"]
-    return [found["Status"]["State"] for found in reversed(steps)]
-
-
 def log(s3: "S3Client", key: str) -> str:
-    return gzip.decompress(s3.get_object(Bucket="logs", Key=key)["Body"].read()).decode()
+    return read_log(s3, "logs", key)
 
 
 def python(code: str, *args: str, action: str = "TERMINATE_CLUSTER") -> dict[str, Any]:
@@ -71,7 +48,7 @@ def stubborn(path: Path) -> dict[str, Any]:
 
 
 def group_of(path: Path) -> int:
-    return int(until(lambda: path.exists() and path.read_text()))
+    return int(until(lambda: path.read_text() if path.exists() else ""))
 
 
 def refused(call: Callable[[], Any]) -> tuple[str, str]:
@@ -151,9 +128,7 @@ def test_cancel_and_wait_cancels_the_rest_and_waits_for_new_steps(
     emr.get_waiter("cluster_running").wait(ClusterId=cluster_id, WaiterConfig=FAST)
     until(lambda: states(emr, cluster_id) == ["FAILED", "CANCELLED"])
     added = emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[python("pass")])["StepIds"]  # type: ignore[list-item]
-    emr.get_waiter("step_complete").wait(
-        ClusterId=cluster_id, StepId=added[0], WaiterConfig=FAST
-    )
+    emr.get_waiter("step_complete").wait(ClusterId=cluster_id, StepId=added[0], WaiterConfig=FAST)
     until(lambda: cluster_id in listed(emr, ["WAITING"]))
     emr.set_keep_job_flow_alive_when_no_steps(
         JobFlowIds=[cluster_id], KeepJobFlowAliveWhenNoSteps=False
@@ -335,9 +310,7 @@ def test_request_is_described_as_it_was_sent(emr: "EMRClient", run_cluster: RunC
     assert [fleet["InstanceFleetType"] for fleet in found] == ["MASTER", "CORE"]
     policy = emr.get_auto_termination_policy(ClusterId=cluster_id)["AutoTerminationPolicy"]
     assert policy == {"IdleTimeout": 3600}
-    emr.put_auto_termination_policy(
-        ClusterId=cluster_id, AutoTerminationPolicy={"IdleTimeout": 60}
-    )
+    emr.put_auto_termination_policy(ClusterId=cluster_id, AutoTerminationPolicy={"IdleTimeout": 60})
     policy = emr.get_auto_termination_policy(ClusterId=cluster_id)["AutoTerminationPolicy"]
     assert policy == {"IdleTimeout": 60}
     emr.terminate_job_flows(JobFlowIds=[cluster_id])
@@ -396,8 +369,8 @@ def test_step_that_cannot_start_fails_with_the_reason(
 
 
 @pytest.fixture
-def own_directory(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
+def own_directory(tmp_path: Path) -> Path:
+    return tmp_path / "data"
 
 
 def run_stubborn(server: Server, path: Path) -> tuple[Any, str, int]:
