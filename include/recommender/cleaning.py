@@ -62,14 +62,13 @@ def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> 
         min_items: distinct items that a user needs.
         min_users: distinct users that an item needs.
     """
-    pairs = cut_lineage(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
-    before = left = pairs.count()
+    pairs, before = cut_lineage(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
+    left = before
     logger.info("support: %d distinct pairs to begin with", before)
     for number in range(1, MAX_ROUNDS + 1):
         found = left
         pairs = _keep_frequent(pairs, c.ITEM_ID, min_users)
-        pairs = cut_lineage(_keep_frequent(pairs, c.USER_ID, min_items))
-        left = pairs.count()
+        pairs, left = cut_lineage(_keep_frequent(pairs, c.USER_ID, min_items))
         logger.info("support: round %d leaves %d pairs", number, left)
         if left == found:
             return Supported(pairs, before, left, number, stable=True)

@@ -73,19 +73,22 @@ def size_shuffles(spark: SparkSession, plain_bytes: int, gzip_bytes: int) -> int
     return wanted
 
 
-def cut_lineage(frame: DataFrame) -> DataFrame:
-    """Compute a frame now and forget how, so that a loop's plan does not grow.
+def cut_lineage(frame: DataFrame) -> tuple[DataFrame, int]:
+    """Compute a frame now and forget how, so that a loop's plan does not grow; count it as well.
 
     On a cluster with HDFS the rows are replicated, so that a lost executor (Spot) costs nothing;
     on one machine they stay in the only executor.
     """
+    # Not eager: the count is the first action and stores the rows as it passes, one job for both.
     if frame.sparkSession.sparkContext.getCheckpointDir() is None:
-        return frame.localCheckpoint()
-    # A reliable checkpoint computes its input twice unless it is kept.
-    frame = frame.persist()
-    cut = frame.checkpoint()
-    frame.unpersist()
-    return cut
+        cut = frame.localCheckpoint(eager=False)
+        return cut, cut.count()
+    # A reliable checkpoint computes its input a second time unless it is kept.
+    kept = frame.persist()
+    cut = kept.checkpoint(eager=False)
+    rows = cut.count()
+    kept.unpersist()
+    return cut, rows
 
 
 def _set_checkpoint_directory(spark: SparkSession) -> None:

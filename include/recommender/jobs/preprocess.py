@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -188,7 +189,9 @@ class Job:
         )
         self.stages.add("fit pairs", supported.before)
         self.stages.add("fit pairs supported", supported.after)
-        users, items = user_ids(supported.pairs), item_ids(supported.pairs)
+        with ThreadPoolExecutor(2) as pool:
+            numbering = [pool.submit(number, supported.pairs) for number in (user_ids, item_ids)]
+            users, items = (future.result() for future in numbering)
         if users.count < 2 or items.count < 2:
             before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
             all_users, all_items = before or (0, 0)
@@ -223,16 +226,22 @@ class Job:
 
     def _write(self, encoded: DataFrame, windows: dict[str, Any], users: Ids, items: Ids) -> None:
         rows = known(encoded)
-        for window in WINDOWS:
-            frame = conform(rows.filter(F.col(WINDOW) == window), schemas.INTERACTIONS)
-            _write_sorted(
-                frame, windows[window]["rows"], (c.USER, c.ITEM), join(self.output, window)
-            )
-        for ids, schema, key, name in (
-            (users, USERS, c.USER, "users"),
-            (items, ITEMS, c.ITEM, "items"),
-        ):
-            _write_sorted(conform(ids.table, schema), ids.count, (key,), join(self.output, name))
+        tables = [
+            (rows.filter(F.col(WINDOW) == w), schemas.INTERACTIONS, windows[w]["rows"], w)
+            for w in WINDOWS
+        ]
+        tables += [
+            (users.table, USERS, users.count, "users"),
+            (items.table, ITEMS, items.count, "items"),
+        ]
+        # Each is one task for small data, and Spark runs tasks of several jobs side by side.
+        with ThreadPoolExecutor(len(tables)) as pool:
+            done = [
+                pool.submit(_write_sorted, conform(frame, schema), n, join(self.output, name))
+                for frame, schema, n, name in tables
+            ]
+            for future in done:
+                future.result()
 
     def _seal(self, profile: dict[str, Any]) -> None:
         storage.write_json(join(self.output, PROFILE), profile)
@@ -244,8 +253,12 @@ class Job:
         logger.info("dataset sealed at %s after %.1f s", self.output, self.stages.seconds)
 
 
-def _write_sorted(frame: DataFrame, rows: int, keys: tuple[str, ...], uri: str) -> None:
-    """Write few files in the order of the keys; one file of equal rows has equal bytes."""
+def _write_sorted(frame: DataFrame, rows: int, uri: str) -> None:
+    """Write few files in the order of the first two columns; equal rows give one file's equal bytes.
+
+    The first two columns are a key: (user, item) or (index, id).
+    """
+    keys = frame.columns[:2]
     files = ceil(rows / _ROWS_PER_FILE)
     spread = frame.repartition(1) if files <= 1 else frame.repartitionByRange(files, *keys)
     spread.sortWithinPartitions(*keys).write.mode("overwrite").parquet(uri)

@@ -37,7 +37,7 @@ class Confidence:
 
     Attributes:
         value: float32 column, null where the line's own value cannot be used.
-        rules: what makes the value bad.
+        rules: what makes the value bad, in terms of the finished column ``confidence``.
     """
 
     value: Column

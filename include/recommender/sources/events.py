@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
+from recommender import columns as c
 from recommender.config import Preprocess
 from recommender.sources.base import Confidence, Rule, Source
 from recommender.sources.parsing import float32
@@ -15,13 +16,14 @@ from recommender.sources.parsing import float32
 def _weight(text: Callable[[str], Column], _settings: Preprocess) -> Confidence:
     """Read the weight; an absent one is 1, and one that float32 cannot hold as positive is bad."""
     raw = text("weight")
-    weight = float32(raw)
+    value = F.when(raw.isNull(), F.lit(1.0).cast("float")).otherwise(float32(raw))
+    weight = F.col(c.CONFIDENCE)
     rules = (
-        Rule("weight_unreadable", raw.isNotNull() & weight.isNull()),
+        Rule("weight_unreadable", weight.isNull()),
         Rule("weight_not_positive", weight <= 0),
         Rule("weight_not_finite", weight == float("inf")),
     )
-    return Confidence(F.when(raw.isNull(), F.lit(1.0).cast("float")).otherwise(weight), rules)
+    return Confidence(value, rules)
 
 
 EVENTS = Source(

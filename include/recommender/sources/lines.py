@@ -22,6 +22,8 @@ _TEXT = "text"
 _RECORD = "record"
 _SPACE = " \t\r\n\f\v\ufeff"  # U+FEFF is a byte-order mark, also where files were joined
 
+_ONLY_SPACE = r"^[\s\u00a0\ufeff]*$"
+
 _JSON_OPTIONS = {
     "mode": "PERMISSIVE",
     "columnNameOfCorruptRecord": CORRUPT,
@@ -65,7 +67,9 @@ def parse_lines(
         ``schemas.PARSED``, null unless the line is good.
     """
     place = (c.FILE, BLOCK, POSITION, c.RAW)
-    text = F.btrim(F.col(c.RAW), F.lit(_SPACE))
+    # Trimming a set of characters walks the whole line; most lines need none of it.
+    tight = F.col(c.RAW).startswith("{") & F.col(c.RAW).endswith("}")
+    text = F.when(tight, F.col(c.RAW)).otherwise(F.btrim(F.col(c.RAW), F.lit(_SPACE)))
     record = F.from_json(F.col(_TEXT), source.schema, _JSON_OPTIONS)
     # One select a step: Spark then computes each result once, however often it is used.
     frame = lines.select(*place, text.alias(_TEXT))
@@ -106,7 +110,7 @@ def _rules(source: Source, confidence: Confidence, latest: int | None) -> list[R
     for key, what in ((source.user, c.USER_ID), (source.item, c.ITEM_ID)):
         rules += [
             Rule(f"{what}_missing", _field(key).isNull()),
-            Rule(f"{what}_blank", F.btrim(_field(key), F.lit(_SPACE)) == ""),
+            Rule(f"{what}_blank", _field(key).rlike(_ONLY_SPACE)),
         ]
     rules += [
         Rule("timestamp_missing", _field(source.time).isNull()),
