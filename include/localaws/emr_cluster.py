@@ -138,8 +138,10 @@ class Cluster:
     def update(self, change: Callable[[ClusterDocument], None]) -> None:
         """Change a setting (tags, keep-alive, protection, policy) and let the cluster look at it."""
         with self.changed:
+            policy = self.document.idle_timeout
             change(self.document)
-            self._idle_since = time.monotonic()
+            if self.document.idle_timeout != policy:
+                self._idle_since = time.monotonic()
             self._note()
 
     # Life
@@ -215,6 +217,11 @@ class Cluster:
             self.changed.wait(left)
 
     def _idle_seconds_left(self) -> float | None:
+        """Return how long the cluster may still wait; None without a policy.
+
+        Only WAITING is idle here. AWS looks at YARN: there a plain-python step under a short policy can
+        count as idle unless it touches /emr/metricscollector/isbusy.
+        """
         if self.document.idle_timeout is None:
             return None
         return self.document.idle_timeout - (time.monotonic() - self._idle_since)
@@ -240,10 +247,12 @@ class Cluster:
 
     def _apply_action_on_failure(self, failed: StepDocument) -> None:
         action = failed.action_on_failure
-        if action == "TERMINATE_CLUSTER" and not self.document.termination_protected:
+        # "If the cluster has termination protection enabled AND auto-terminate disabled, it will not
+        # terminate": AWS's page on termination protection. It cancels the rest and waits then.
+        stays = self.document.termination_protected and self.document.keep_alive
+        if action == "TERMINATE_CLUSTER" and not stays:
             self._ending = Ending("STEP_FAILURE", "Shut down as step failed")
         elif action != "CONTINUE":
-            # A protected cluster does not end on a failed step: it cancels the rest and waits.
             for step in self.document.steps:
                 if step.state == "PENDING":
                     self._end_step(step, "CANCELLED", "Cancelled because a previous step failed")

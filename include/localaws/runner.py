@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +72,7 @@ class StepProcess:
         Raises:
             OSError: the program cannot be started.
         """
-        environment = {**command.environment, "PWD": str(self._work)}
+        environment = {**command.environment, **self._spark_places()}
         with (
             self._lock,
             (self.logs / "stdout").open("wb") as out,
@@ -94,6 +97,19 @@ class StepProcess:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def _spark_places(self) -> dict[str, str]:
+        """Keep Spark's temporary files in the step's directory: a killed JVM leaves them behind.
+
+        TMPDIR stays: Python's multiprocessing makes sockets there, whose paths may have 107 bytes only.
+        """
+        scratch = self._work / ".spark"
+        scratch.mkdir()
+        return {
+            "PWD": str(self._work),
+            "SPARK_LOCAL_DIRS": str(scratch),
+            "SPARK_SUBMIT_OPTS": f'"-Djava.io.tmpdir={scratch}"',
+        }
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for the command; its exit code (negative: the signal), None while it runs."""
@@ -165,8 +181,17 @@ def group_members(group: int) -> bool:
 
 
 def _unpack(archive: Path, directory: Path) -> None:
-    """Unpack an archive as YARN's localiser does; its own members cannot leave the directory."""
-    if archive.name.endswith(".zip"):
-        shutil.unpack_archive(archive, directory, "zip")
-    else:
-        shutil.unpack_archive(archive, directory, filter="tar")
+    """Unpack an archive as YARN's localiser does; its members cannot leave the directory.
+
+    Raises:
+        OSError: it is damaged or of no known kind.
+    """
+    try:
+        if archive.name.endswith((".zip", ".jar")):
+            shutil.unpack_archive(archive, directory, "zip")
+        else:
+            shutil.unpack_archive(archive, directory, filter="tar")
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, shutil.ReadError) as error:
+        raise OSError(
+            f"expected a whole .zip, .tar or .tar.gz in {archive.name}, found: {error}; build it again"
+        ) from error

@@ -5,6 +5,7 @@ metadata live (`s3_objects`) and when they become visible (`FileS3Backend.commit
 Versions, bucket policies and open multipart uploads live in memory and are gone after a restart.
 """
 
+import contextlib
 import datetime
 import threading
 import uuid
@@ -256,10 +257,14 @@ class FileS3Backend(models.S3Backend):
             if known is not None and known.stored.path == path and known.stored.holds():
                 return
             old = known.record(self.tagger.get_tag_dict_for_resource(known.arn)) if known else None
-            self._show(bucket_name, key_name, self.store.adopt(bucket_name, key_name, path, old))
-            if known is not None and known.stored.path != path:
-                known.stored.path.unlink(missing_ok=True)
-        elif known is not None and not known.stored.holds():
+            with contextlib.suppress(FileNotFoundError):  # Spark renamed it while it was read
+                self._show(
+                    bucket_name, key_name, self.store.adopt(bucket_name, key_name, path, old)
+                )
+                if known is not None and known.stored.path != path:
+                    known.stored.path.unlink(missing_ok=True)
+                return
+        if known is not None and not known.stored.holds():
             self._hide(bucket_name, key_name, known)
 
     def _show(self, bucket_name: str, key_name: str, record: Record) -> None:

@@ -47,8 +47,9 @@ class Store:
         self.lock = threading.RLock()
         self._steps = 0
         self._claim = _claim(self.layout.root)
-        # Bodies half received by a killed process.
-        shutil.rmtree(self.layout.staging, ignore_errors=True)
+        # Bodies half received by a killed process, and its steps' directories.
+        for leftover in (self.layout.staging, self.layout.work):
+            shutil.rmtree(leftover, ignore_errors=True)
         for directory in (self.layout.mirror, self.layout.staging, self.layout.clusters):
             directory.mkdir(parents=True, exist_ok=True)
         self.index = Index(self.layout.index, self.layout.root)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
+from wsgiref.types import StartResponse
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -21,7 +22,7 @@ from localaws.emr_workplace import LocalWorkplace
 from localaws.s3_service import REGION, S3Service
 from localaws.s3_store import Store
 from localaws.s3_upload import UploadError, WsgiEnviron, error_body, is_upload, receive
-from localaws.wsgi import Server, StartResponse
+from localaws.wsgi import Server
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from http.server import ThreadingHTTPServer
-from typing import IO, Any, Protocol, cast
-from wsgiref.types import StartResponse, WSGIApplication
+from typing import Any, Protocol
+from wsgiref.types import WSGIApplication
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 
@@ -189,11 +189,3 @@ def _fail(response: _Response) -> None:
     response.start("500 Internal Server Error", headers)
     response.write(message)
     response.finish()
-
-
-def input_of(environ: dict[str, Any]) -> IO[bytes]:
-    """Return a request's body stream."""
-    return cast("IO[bytes]", environ["wsgi.input"])
-
-
-__all__ = ["BodyReader", "Server", "StartResponse", "WSGIApplication", "input_of"]

@@ -1,3 +1,4 @@
+import gzip
 import os
 import signal
 import sys
@@ -349,6 +350,10 @@ def test_clusters_are_listed_by_state_and_time_newest_first(
     [
         (step("spark-submit", "--master", "yarn"), "expected an application file"),
         (step("spark-submit", "s3://code/none.py"), "expected an object at s3://code/none.py"),
+        (
+            step("spark-submit", "--archives", "s3://code/cut.tar.gz#x", "s3://code/cut.tar.gz"),
+            "expected a whole .zip, .tar or .tar.gz in cut.tar.gz",
+        ),
         (step("no-such-program"), "no-such-program"),
         (
             {"Name": "jar", "HadoopJarStep": {"Jar": "s3://code/x.jar"}},
@@ -359,6 +364,7 @@ def test_clusters_are_listed_by_state_and_time_newest_first(
 def test_step_that_cannot_start_fails_with_the_reason(
     emr: "EMRClient", s3: "S3Client", run_cluster: RunCluster, sent: Any, message: str
 ) -> None:
+    s3.put_object(Bucket="code", Key="cut.tar.gz", Body=gzip.compress(b"x" * 10_000)[:20])
     cluster_id = run_cluster(sent)
     end_of(emr, cluster_id)
     failed = emr.list_steps(ClusterId=cluster_id)["Steps"][0]

@@ -267,6 +267,19 @@ def test_aborted_upload_leaves_no_file(s3: "S3Client", server: Server) -> None:
     assert set((server.data_dir / "incoming").iterdir()) == before
 
 
+def test_refused_upload_leaves_no_file_and_no_change(s3: "S3Client", server: Server) -> None:
+    before = set((server.data_dir / "incoming").iterdir())
+    with pytest.raises(ClientError) as error:
+        s3.put_object(Bucket="no-such-bucket", Key="k", Body=b"x")
+    assert refusal(error) == ("NoSuchBucket", 404)
+    s3.put_object(Bucket="data", Key="tagged", Body=b"old")
+    with pytest.raises(ClientError) as error:  # refused by moto after it made the new object
+        s3.put_object(Bucket="data", Key="tagged", Body=b"new", Tagging="aws:reserved=1")
+    assert refusal(error)[0] == "InvalidTag"
+    assert body(s3, "tagged") == b"old"
+    assert set((server.data_dir / "incoming").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

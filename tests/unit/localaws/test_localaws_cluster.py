@@ -209,6 +209,11 @@ def test_protected_cluster_survives_a_failed_step() -> None:
     assert cluster.join(10)
 
 
+def test_protection_does_not_keep_a_transient_cluster_whose_step_failed() -> None:
+    cluster = live(a_step("fails"), a_step("b"), termination_protected=True)
+    assert outcome(cluster) == ("TERMINATED_WITH_ERRORS", "STEP_FAILURE", ["FAILED", "CANCELLED"])
+
+
 def test_documents_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
     files = ClusterFiles(tmp_path)
     cluster = live(a_step("fails"))
