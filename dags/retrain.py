@@ -74,9 +74,9 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             return pipeline.read_profile(run)
 
         @task
-        def plan_train(run: dict[str, Any], code: dict[str, str]) -> dict[str, Any]:
+        def plan_train(run: dict[str, Any]) -> dict[str, Any]:
             """Find the champion to stand against; write down the jobs of the training cluster."""
-            return pipeline.plan_train(settings, run, code, current_params())
+            return pipeline.plan_train(settings, run, current_params())
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         to_preprocess: Any = plan_preprocess(run)
         preprocess = on_cluster("preprocess", settings.clusters.preprocess, code, to_preprocess)
         profile = read_profile(run)
-        to_train = plan_train(run, code)
+        to_train = plan_train(run)
         train = on_cluster("train", settings.clusters.train, code, to_train)
         metrics = read_metrics(run)
         verdict: Any = gate(run)

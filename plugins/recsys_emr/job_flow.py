@@ -15,6 +15,7 @@ from recommender.environment import Emr, Environment, Fleet, Shape
 from recommender.locations import Locations
 from recommender.staging import StagedCode
 
+CODE_HASH = "RECSYS_CODE_HASH"  # the jobs put it into the lineage of what they write
 TAG_DAG = "recsys:dag"
 TAG_RUN = "recsys:run"
 TAG_STAGE = "recsys:stage"
@@ -63,7 +64,7 @@ def run_job_flow(
         "StepConcurrencyLevel": 1,
         "AutoTerminationPolicy": {"IdleTimeout": emr.idle_timeout_seconds},
         "Instances": _instances(emr, shape),
-        "Configurations": _configurations(emr.python),
+        "Configurations": _configurations(emr.python, code),
         "Steps": [_spark_step(shape, code, step) for step in steps],
         "Tags": _tags({**emr.tags, **stage.tags}),
     }
@@ -120,9 +121,14 @@ def _fleet(kind: str, fleet: Fleet, provisioning_minutes: int) -> dict[str, Any]
     return request
 
 
-def _configurations(python: str) -> list[dict[str, Any]]:
-    """Point every Spark process at one Python; EMR's own default is older than the code."""
+def _configurations(python: str, code: StagedCode) -> list[dict[str, Any]]:
+    """Point every Spark process at one Python, and tell the jobs which code they are.
+
+    EMR's own default Python is older than the code.
+    """
+    told = {"Classification": "export", "Properties": {CODE_HASH: code.content_hash}}
     return [
+        {"Classification": "spark-env", "Configurations": [told], "Properties": {}},
         {
             "Classification": "spark-defaults",
             "Properties": {
@@ -131,7 +137,7 @@ def _configurations(python: str) -> list[dict[str, Any]]:
                 "spark.yarn.appMasterEnv.PYSPARK_PYTHON": python,
                 "spark.executorEnv.PYSPARK_PYTHON": python,
             },
-        }
+        },
     ]
 
 

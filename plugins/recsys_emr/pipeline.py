@@ -101,7 +101,7 @@ def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_train(
-    recommender: Recommender, run: dict[str, Any], code: dict[str, str], params: dict[str, Any]
+    recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the jobs of the training cluster: fit, then measure beside baselines and champion."""
     overrides = ["--set", f"evaluate.k={params['k']}"]
@@ -112,7 +112,7 @@ def plan_train(
     train = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
     evaluate = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
     evaluate += ["--output", run["report"], *overrides]
-    evaluate += ["--lineage", f"snapshot={run['snapshot']}", f"code_hash={code['content_hash']}"]
+    evaluate += ["--lineage", f"snapshot={run['snapshot']}"]
     if champion := _champion_uri(recommender):
         evaluate += ["--champion", champion]
     return {

@@ -57,9 +57,7 @@ def request_of(
     monkeypatch.setattr(pipeline, "_champion_uri", lambda _recommender: champion)
     plan = {
         "preprocess": lambda: pipeline.plan_preprocess(run),
-        "train": lambda: pipeline.plan_train(
-            recommender, run, {"uri": code.uri, "content_hash": CODE}, PARAMS
-        ),
+        "train": lambda: pipeline.plan_train(recommender, run, PARAMS),
     }[stage]()
     shape = env.shape(getattr(recommender.clusters, stage))
     steps = [Step(step["job"], step["arguments"]) for step in plan["steps"]]
