@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 Users = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]
 
-# A block of scores that still fits a core's cache share: 8 MB was fastest of 2 to 64 MB.
+# A block of scores that still fits a core's cache share: 8 MB was the fastest of 2 to 32 MB.
 _BLOCK_BYTES = 8 << 20
 _LOWEST = np.finfo(np.float32).min
 

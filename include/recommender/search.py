@@ -161,7 +161,7 @@ def _refine(
     """Map a point of the unit cube onto the neighbourhood of a setting.
 
     The start may lie outside the ranges; its neighbours are pulled back in. Alternatives keep
-    their value in half of the cases and move to any of the listed ones in the others.
+    their value in half of the cases and take a neighbour's place in the list in the others.
     """
     centre = (
         _position(around.alpha, space.alpha),
@@ -175,13 +175,18 @@ def _refine(
         around,
         space,
         (moved[0], moved[1]),
-        _keep_or_draw(around.factors, space.factors, float(point[2])),
-        _keep_or_draw(around.half_life_days, space.half_life_days, float(point[3])),
+        _keep_or_move(around.factors, space.factors, float(point[2])),
+        _keep_or_move(around.half_life_days, space.half_life_days, float(point[3])),
     )
 
 
-def _keep_or_draw(current: Any, alternatives: Sequence[Any], x: float) -> Any:  # noqa: ANN401 - any listed value
-    return current if x < 0.5 else alternatives[int((2 * x - 1) * len(alternatives))]
+def _keep_or_move(current: Any, alternatives: Sequence[Any], x: float) -> Any:  # noqa: ANN401 - any listed value
+    """Move one place down for x below a quarter, up from three quarters, else stay."""
+    if current not in alternatives:
+        return current if x < 0.5 else alternatives[int((2 * x - 1) * len(alternatives))]
+    step = -1 if x < 0.25 else int(x >= 0.75)
+    place = alternatives.index(current) + step
+    return alternatives[min(max(place, 0), len(alternatives) - 1)]
 
 
 def _position(value: float, ends: tuple[float, float]) -> float:

@@ -110,3 +110,8 @@ def test_the_last_iteration_is_measured(iterations: int) -> None:
     planned = search.checkpoints(iterations)
     assert max(planned) == iterations
     assert min(planned) >= 1
+
+
+@pytest.mark.parametrize(("x", "expected"), [(0.1, 120.0), (0.3, 60.0), (0.6, 60.0), (0.9, 30.0)])
+def test_refining_moves_an_alternative_to_its_neighbour_at_most(x: float, expected: float) -> None:
+    assert search._keep_or_move(60.0, (None, 120.0, 60.0, 30.0), x) == expected
