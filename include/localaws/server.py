@@ -44,6 +44,9 @@ class Application:
         path = environ["PATH_INFO"]
         if path == HEALTH_PATH:
             return self._health(start_response)
+        if "HTTP_ORIGIN" in environ:
+            # Any web page may post to loopback, and RunJobFlow runs programs: no browser script may.
+            return _respond(start_response, "403 Forbidden", [], b"not for scripts in a browser")
         service = _service(environ)
         if service not in SERVICES or path.startswith(("/moto-api", "/latest/")):
             return _not_implemented(service, start_response)

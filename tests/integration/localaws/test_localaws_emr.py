@@ -1,7 +1,10 @@
 import gzip
+import json
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -420,6 +423,25 @@ def test_kill_9_of_the_server_leaves_no_step_behind(own_directory: Path, tmp_pat
         assert status["StateChangeReason"]["Code"] == "INTERNAL_ERROR"
         assert "restarted" in status["StateChangeReason"]["Message"]
         assert states(emr, cluster_id) == ["INTERRUPTED", "CANCELLED"]
+
+
+def test_web_page_cannot_start_a_cluster(server: Server) -> None:
+    before = server.health()["clusters"]
+    headers = {
+        "Origin": "https://example.com",
+        "X-Amz-Target": "ElasticMapReduce.RunJobFlow",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=a/20240101/us-east-1/elasticmapreduce/aws4_request",
+    }
+    body = json.dumps({"Name": "evil", "Instances": {"MasterInstanceType": "m5.xlarge"}}).encode()
+    request = urllib.request.Request(server.endpoint_url, body, headers)  # noqa: S310  (loopback http)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)  # noqa: S310  (loopback http)
+    assert server.health()["clusters"] == before
+    del headers["Origin"]  # the same request without it is served: the header made the difference
+    request = urllib.request.Request(server.endpoint_url, body, headers)  # noqa: S310  (loopback http)
+    with urllib.request.urlopen(request) as response:  # noqa: S310  (loopback http)
+        assert json.load(response)["JobFlowId"] in server.health()["clusters"]
 
 
 def test_step_does_not_see_the_servers_python_path(
