@@ -73,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     """Check everything that can be checked without Spark, then run on Spark."""
     _require_apart(arguments.snapshot, arguments.output, arguments.quarantine)
-    snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
-    # Cleared before anything is computed: a failed run leaves no older dataset to be trusted.
+    # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
     _clear(arguments.output, lambda name: name in _OWN)
     _clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))
+    snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
     job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
     with spark.session("preprocess") as session:
         job.run(session, _latest_allowed(arguments.snapshot_date))

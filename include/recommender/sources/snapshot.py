@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 from recommender import storage
 from recommender.errors import BadDataError, SnapshotError
@@ -134,16 +136,22 @@ def _look(file: FileInfo) -> _Look:
 def _read_lines(look: _Look, lines: Iterable[str]) -> None:
     filled = [line.strip().strip("\ufeff") for line in lines if line.strip()]
     look.first_line = filled[0][:80] if filled else ""
-    for line in filled[:_LINES]:
+    for record in islice(_objects(filled), _LINES):
+        look.keys = look.keys or tuple(record)
+        look.formats |= {s.name for s in SOURCES.values() if s.recognises(record)}
+    if "amazon_2018" in look.formats:  # one line without "verified" does not make a file 2014
+        look.formats.discard("amazon_2014")
+
+
+def _objects(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the lines that are JSON objects; what the others are is the parser's business."""
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:
             continue
         if isinstance(record, dict):
-            look.keys = look.keys or tuple(record)
-            look.formats |= {s.name for s in SOURCES.values() if s.recognises(record)}
-    if "amazon_2018" in look.formats:  # one line without "verified" does not make a file 2014
-        look.formats.discard("amazon_2014")
+            yield record
 
 
 def _settle(uri: str, looks: Sequence[_Look], declared: str) -> str:

@@ -1,0 +1,123 @@
+"""The pure steps, each on three or four rows that carry the case in their ids."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from recommender import profiling
+from recommender.cleaning import deduplicate, minimum_support
+from recommender.config import Preprocess
+from recommender.encoding import encode, item_ids, known, user_ids
+from recommender.schemas import PARSED
+from recommender.splitting import DAY, Cuts, assign_windows, fit_rows
+
+CUTS = Cuts(train_until=100, fit_until=200, data_until=300)
+Interaction = tuple[str, str, int, float]
+
+
+def _frame(spark: SparkSession, *rows: Interaction) -> DataFrame:
+    return spark.createDataFrame(list(rows), PARSED)
+
+
+def _pairs(spark: SparkSession, *pairs: str) -> DataFrame:
+    return _frame(spark, *((pair[0], pair[1], 1, 1.0) for pair in pairs))
+
+
+def test_cuts_are_whole_days_back_from_the_latest_second() -> None:
+    cuts = Cuts.back_from(100 * DAY + 7, Preprocess(holdout_days=3, validation_days=2))
+    assert cuts == Cuts(95 * DAY + 7, 97 * DAY + 7, 100 * DAY + 7)
+
+
+def test_window_includes_its_end_and_not_its_beginning(spark: SparkSession) -> None:
+    times = {"first": 1, "train end": 100, "val 1": 101, "val end": 200, "test 1": 201, "T": 300}
+    frame = _frame(spark, *((name, "i", time, 1.0) for name, time in times.items()))
+    found = {r["user_id"]: r["window"] for r in assign_windows(frame, CUTS).collect()}
+    assert found == {
+        "first": "train", "train end": "train", "val 1": "validation", "val end": "validation",
+        "test 1": "test", "T": "test",
+    }  # fmt: skip
+
+
+def test_duplicates_keep_the_latest_time_and_the_strongest_confidence(spark: SparkSession) -> None:
+    frame = _frame(spark, ("u", "i", 10, 2.0), ("u", "i", 30, 1.0), ("u", "i", 30, 1.0))
+    (row,) = deduplicate(assign_windows(frame, CUTS)).collect()
+    assert (row["timestamp"], row["confidence"]) == (30, 2.0)
+
+
+def test_repurchase_in_the_test_window_stays_in_training_as_well(spark: SparkSession) -> None:
+    frame = _frame(spark, ("u", "i", 10, 1.0), ("u", "i", 150, 1.0), ("u", "i", 250, 1.0))
+    rows = deduplicate(assign_windows(frame, CUTS)).collect()
+    assert {(r["window"], r["timestamp"]) for r in rows} == {
+        ("train", 10), ("validation", 150), ("test", 250),
+    }  # fmt: skip
+
+
+def test_minimum_support_goes_on_until_nothing_falls(spark: SparkSession) -> None:
+    # c has one item only; without c, item z has one user; without z, b has one item; and so on.
+    frame = _pairs(spark, "ax", "ay", "bx", "by", "cz", "bz", "dx", "dz")
+    supported = minimum_support(frame, min_items=2, min_users=2)
+    left = {r["user_id"] + r["item_id"] for r in supported.pairs.collect()}
+    assert left == {"ax", "ay", "bx", "by", "bz", "dx", "dz"}
+    assert (supported.before, supported.after, supported.stable) == (8, 7, True)
+    chain = _pairs(spark, "ax", "bx", "by", "cy", "cz", "dz", "dw")
+    assert minimum_support(chain, min_items=2, min_users=2).after == 0
+
+
+def test_minimum_support_counts_a_pair_once(spark: SparkSession) -> None:
+    frame = _pairs(spark, "ax", "ax", "ax", "bx")
+    assert minimum_support(frame, min_items=2, min_users=1).after == 0
+
+
+def test_test_window_gives_neither_ids_nor_support(spark: SparkSession) -> None:
+    frame = _frame(
+        spark,
+        ("a", "x", 10, 1.0), ("b", "x", 150, 1.0),  # before the test window
+        ("c", "x", 250, 1.0), ("a", "y", 250, 1.0), ("b", "y", 250, 1.0),
+    )  # fmt: skip
+    windowed = deduplicate(assign_windows(frame, CUTS))
+    supported = minimum_support(fit_rows(windowed), 1, 2)
+    assert supported.after == 2
+    assert [r["item_id"] for r in item_ids(supported.pairs).table.collect()] == ["x"]
+    assert [r["user_id"] for r in user_ids(supported.pairs).table.collect()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 7])
+def test_ids_are_dense_and_in_binary_order_for_any_partitioning(
+    spark: SparkSession, partitions: int
+) -> None:
+    names = ["B", "a", "Z", "é", "10", "9", "", "a b", "\U0001f600", "\uffff"]
+    frame = _frame(spark, *((name, "i", 1, 1.0) for name in names)).repartition(partitions)
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    try:
+        ids = user_ids(frame)
+        table = {r["user_id"]: r["user"] for r in ids.table.collect()}
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", str(before))
+    assert ids.count == len(names)
+    # Binary order is UTF-8's: not the machine's locale, nor UTF-16's as in Java.
+    assert table == {name: i for i, name in enumerate(sorted(names, key=str.encode))}
+
+
+def test_rows_of_unknown_users_or_items_are_counted_not_encoded(spark: SparkSession) -> None:
+    frame = _frame(
+        spark,
+        ("a", "x", 10, 1.0), ("b", "y", 20, 1.0), ("a", "y", 150, 1.0),
+        ("a", "y", 250, 1.0), ("new", "x", 251, 1.0), ("new", "new", 252, 1.0), ("b", "new", 253, 1.0),
+    )  # fmt: skip
+    windowed = deduplicate(assign_windows(frame, CUTS))
+    fit = fit_rows(windowed)
+    encoded = encode(windowed, user_ids(fit).table, item_ids(fit).table)
+    rows = profiling.window_rows(windowed)
+    assert rows == {"train": 2, "validation": 1, "test": 4}
+    cold = profiling.cold_facts(encoded, rows)
+    assert cold["test"] == {"rows": 3, "users": 1, "items": 1, "row_share": 0.75}
+    assert cold["validation"] == {"rows": 0, "users": 0, "items": 0, "row_share": 0.0}
+    facts = profiling.window_facts(encoded)
+    assert facts["test"] == {
+        "rows": 1, "users": 1, "items": 1, "first": 250, "last": 250,
+        "first_date": "1970-01-01T00:04:10Z", "last_date": "1970-01-01T00:04:10Z",
+    }  # fmt: skip
+    pairs = {(r["window"], r["user"], r["item"]) for r in known(encoded).collect()}
+    assert pairs == {("train", 0, 0), ("train", 1, 1), ("validation", 0, 1), ("test", 0, 1)}
