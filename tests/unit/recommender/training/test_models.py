@@ -179,4 +179,4 @@ def test_a_user_with_more_rows_weighs_less_a_row_but_more_in_all() -> None:
     )
     totals = als._weights(data, SETTINGS).sum(axis=1).ravel().tolist()[0]
     assert totals[1] / heavy < totals[0] / light
-    assert totals[1] / totals[0] == pytest.approx((heavy / light) ** 0.6)
+    assert totals[1] / totals[0] == pytest.approx((heavy / light) ** 0.7)
