@@ -1,4 +1,4 @@
-"""Choose ALS settings on the validation window: quasi-random exploration, then refinement.
+"""Choose ALS settings on the validation window, within a budget of trials and minutes.
 
 A trial is one fit on the training window alone. Its iterations are chosen inside it: recall is
 measured at a few checkpoints and the best one is kept, which costs nothing extra, because a
@@ -13,20 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy.stats import qmc
-
 from recommender import config
 from recommender.interactions import Interactions
 from recommender.models import Als
+from recommender.proposals import Proposer
 
 _log = logging.getLogger(__name__)
 
-# Half of the trials look everywhere. The others look around the best one, within this share of
-# each (logarithmic) range to either side, shrinking to a third of it by the last trial.
-_EXPLORED = 0.5
-_RADIUS = 0.25
 # A trial is judged from here on. Before, factors still forget their random start: on grocery data
 # good settings had half of the other trials ahead of them at iteration 4.
 _FIRST_JUDGED = 6
@@ -68,23 +61,18 @@ def search(run_trial: RunTrial, start: config.Als, space: config.Search, seed: i
     The first trial is ``start`` itself, with as many iterations as serve it best. Equal seeds
     propose equal settings as long as time does not run out.
     """
-    proposals = _points(space.trials - 1, seed)
+    proposer = Proposer(start, space, seed)
     began = time.monotonic()
     # The start may ask for more iterations than a trial gets, never for fewer.
     longest = max(start.iterations, space.max_iterations)
     trials = [run_trial(start.model_copy(update={"iterations": longest}), 0.0)]
     _report(trials, space, began)
-    for number, point in enumerate(proposals):
+    while len(trials) < space.trials:
         if time.monotonic() - began > 60 * space.minutes:
             _log.warning(f"search: {space.minutes:g} minutes are over after {len(trials)} trials")
             break
-        refining = number / len(proposals) - _EXPLORED
-        if refining < 0:
-            setting = _explore(point, start, space)
-        else:
-            radius = _RADIUS * (1 - 2 / 3 * refining / (1 - _EXPLORED))
-            setting = _refine(point, best(trials).setting, space, radius)
-        trials.append(run_trial(setting, best(trials).recall))
+        leader = best(trials)
+        trials.append(run_trial(proposer.propose(len(trials), leader.setting), leader.recall))
         _report(trials, space, began)
     return trials
 
@@ -135,86 +123,6 @@ def _promising(recalls: Sequence[float], bar: float) -> bool:
     """Tell whether more iterations may pay: not far behind the best trial, not falling."""
     newest, earlier = recalls[-_PATIENCE:], recalls[:-_PATIENCE]
     return recalls[-1] >= _HOPELESS * bar and max(newest) >= max(earlier, default=0.0)
-
-
-def _points(count: int, seed: int) -> npt.NDArray[np.float64]:
-    """Return (count, 4) points that fill the unit cube evenly (scrambled Sobol)."""
-    sampler = qmc.Sobol(d=4, scramble=True, rng=np.random.default_rng(seed))
-    # Sobol wants a power of two drawn; the head of one is still spread evenly.
-    return np.asarray(sampler.random_base2(max(0, count - 1).bit_length())[:count])
-
-
-def _explore(point: npt.NDArray[np.float64], start: config.Als, space: config.Search) -> config.Als:
-    """Map a point of the unit cube onto the whole space."""
-    return _setting(
-        start,
-        space,
-        (float(point[0]), float(point[1])),
-        space.factors[int(point[2] * len(space.factors))],
-        space.half_life_days[int(point[3] * len(space.half_life_days))],
-    )
-
-
-def _refine(
-    point: npt.NDArray[np.float64], around: config.Als, space: config.Search, radius: float
-) -> config.Als:
-    """Map a point of the unit cube onto the neighbourhood of a setting.
-
-    The start may lie outside the ranges; its neighbours are pulled back in. Alternatives keep
-    their value in half of the cases and take a neighbour's place in the list in the others.
-    """
-    centre = (
-        _position(around.alpha, space.alpha),
-        _position(around.regularization, space.regularization),
-    )
-    moved = [
-        float(np.clip(c + radius * (2 * x - 1), 0, 1))
-        for c, x in zip(centre, point[:2], strict=True)
-    ]
-    return _setting(
-        around,
-        space,
-        (moved[0], moved[1]),
-        _keep_or_move(around.factors, space.factors, float(point[2])),
-        _keep_or_move(around.half_life_days, space.half_life_days, float(point[3])),
-    )
-
-
-def _keep_or_move(current: Any, alternatives: Sequence[Any], x: float) -> Any:  # noqa: ANN401 - any listed value
-    """Move one place down for x below a quarter, up from three quarters, else stay."""
-    if current not in alternatives:
-        return current if x < 0.5 else alternatives[int((2 * x - 1) * len(alternatives))]
-    step = -1 if x < 0.25 else int(x >= 0.75)
-    place = alternatives.index(current) + step
-    return alternatives[min(max(place, 0), len(alternatives) - 1)]
-
-
-def _position(value: float, ends: tuple[float, float]) -> float:
-    """Return where a value lies in a log-uniform range, 0 to 1 inside it."""
-    low, high = np.log(ends[0]), np.log(ends[1])
-    return float((np.log(max(value, 1e-12)) - low) / (high - low)) if high > low else 0.5
-
-
-def _setting(
-    base: config.Als,
-    space: config.Search,
-    position: tuple[float, float],
-    factors: int,
-    half_life_days: float | None,
-) -> config.Als:
-    def value(at: float, ends: tuple[float, float]) -> float:
-        # Four digits: nobody reads more, and a setting copied from the log is the same one.
-        return float(f"{ends[0] * (ends[1] / ends[0]) ** at:.4g}")
-
-    return base.model_copy(
-        update={
-            "alpha": value(position[0], space.alpha),
-            "regularization": value(position[1], space.regularization),
-            "factors": factors,
-            "half_life_days": half_life_days,
-            "iterations": space.max_iterations,
-        }
-    )
 
 
 def _report(trials: Sequence[Trial], space: config.Search, began: float) -> None:

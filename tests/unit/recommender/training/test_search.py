@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from recommender import config, search
+from recommender import config, proposals, search
 from recommender.interactions import Interactions
 from recommender.models import Als
 from recommender.search import Trial
@@ -53,7 +53,7 @@ def test_refining_finds_more_than_exploring_alone(monkeypatch: pytest.MonkeyPatc
         return float(np.mean([search.best(trials).recall for trials in runs]))
 
     refined = found()
-    monkeypatch.setattr(search, "_EXPLORED", 1.0)
+    monkeypatch.setattr(proposals, "_EXPLORED", 1.0)
     assert refined > 1.1 * found()
 
 
@@ -114,4 +114,4 @@ def test_the_last_iteration_is_measured(iterations: int) -> None:
 
 @pytest.mark.parametrize(("x", "expected"), [(0.1, 120.0), (0.3, 60.0), (0.6, 60.0), (0.9, 30.0)])
 def test_refining_moves_an_alternative_to_its_neighbour_at_most(x: float, expected: float) -> None:
-    assert search._keep_or_move(60.0, (None, 120.0, 60.0, 30.0), x) == expected
+    assert proposals._keep_or_move(60.0, (None, 120.0, 60.0, 30.0), x) == expected
