@@ -11,7 +11,7 @@ LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export PYTHONPATH := include:plugins
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-dev demo up down test check format lock clean
+.PHONY: help setup setup-dev demo up down airflow test check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ up: setup ## Start Airflow and the embedded AWS in the background
 
 down: ## Stop what `make up` started
 	@$(BIN)/python -m demo.services down
+
+airflow: setup ## Run a command of that Airflow: make airflow ARGS="dags list"
+	@$(BIN)/python -m demo.services airflow $(ARGS)
 
 test: setup-dev ## Run all tests
 	$(BIN)/python -m pytest

@@ -151,12 +151,22 @@ def _belongs(group: int, name: str) -> bool:
     return name.encode() in command
 
 
+def run_airflow(arguments: Sequence[str]) -> None:
+    """Become Airflow's command line, pointed at the Airflow that ``up`` starts."""
+    env = airflow.environment(AIRFLOW_HOME, localaws.testing.environment(ENDPOINT))
+    os.execve(airflow.AIRFLOW, [str(airflow.AIRFLOW), *arguments], env)  # noqa: S606 - no shell wanted
+
+
 def main() -> int:
-    """Run ``up`` or ``down``."""
+    """Run ``up``, ``down`` or a command of Airflow's."""
     parser = argparse.ArgumentParser(prog="python -m demo.services", description=__doc__)
-    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument("command", choices=["up", "down", "airflow"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for airflow: its arguments")
+    parsed = parser.parse_args()
     try:
-        {"up": up, "down": down}[parser.parse_args().command]()
+        if parsed.command == "airflow":
+            run_airflow(parsed.arguments)
+        {"up": up, "down": down}[parsed.command]()
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

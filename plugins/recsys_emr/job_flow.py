@@ -62,7 +62,7 @@ def run_job_flow(
         "JobFlowRole": emr.instance_profile,
         "VisibleToAllUsers": True,
         "StepConcurrencyLevel": 1,
-        "AutoTerminationPolicy": {"IdleTimeout": emr.idle_timeout_seconds},
+        "AutoTerminationPolicy": {"IdleTimeout": _idle_seconds(emr, shape)},
         "Instances": _instances(emr, shape),
         "Configurations": _configurations(emr.python, code),
         "Steps": [_spark_step(shape, code, step) for step in steps],
@@ -73,6 +73,17 @@ def run_job_flow(
     if emr.security_configuration:
         request["SecurityConfiguration"] = emr.security_configuration
     return request
+
+
+def _idle_seconds(emr: Emr, shape: Shape) -> int:
+    """Return when EMR may take the cluster for idle, within the API's 1 minute to 7 days.
+
+    EMR looks for YARN applications: training inside the primary is none, and would be terminated
+    at work. For it the stage's own time limit is the net.
+    """
+    if shape.spark_master == "yarn":
+        return emr.idle_timeout_seconds
+    return min(604_800, max(emr.idle_timeout_seconds, int(shape.minutes * 60)))
 
 
 def _instances(emr: Emr, shape: Shape) -> dict[str, Any]:

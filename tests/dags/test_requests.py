@@ -111,6 +111,14 @@ def test_a_cluster_cannot_outlive_its_work(
     assert tags["recsys:stage"] == stage
 
 
+def test_training_outside_yarn_is_not_taken_for_idle(
+    monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    env = environment.load("aws")
+    request = request_of(env, "train", monkeypatch, root)
+    assert request["AutoTerminationPolicy"]["IdleTimeout"] >= env.shape("single_node").minutes * 60
+
+
 def test_spot_capacity_has_a_way_out(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     request = request_of(environment.load("aws"), "preprocess", monkeypatch, root)
     task = next(

@@ -1,0 +1,153 @@
+"""A real Airflow, each of its parts a process that a test may kill and start again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from demo import airflow
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+PASSWORD = secrets.token_hex(8)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def await_that(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for a condition to become true and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds:.0f} s in vain for: {what}")
+
+
+@dataclass
+class Stack:
+    """An Airflow on loopback and how to talk to it."""
+
+    env: dict[str, str]
+    url: str
+    home: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _token: str = ""
+
+    def start(self, component: str) -> None:
+        with (self.home / f"{component}.log").open("ab") as log:
+            self.processes[component] = subprocess.Popen(
+                [str(airflow.AIRFLOW), component],
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self, component: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Kill a component with all its children, as a lost machine would."""
+        process = self.processes.pop(component)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        process.wait(timeout=60)
+
+    def healthy(self) -> bool:
+        try:
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all(health[part]["status"] == "healthy" for part in parts)
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Call the REST API as a user would, logged in."""
+        if not self._token:
+            login = {"username": "admin", "password": PASSWORD}
+            answer = requests.post(f"{self.url}/auth/token", json=login, timeout=30)
+            answer.raise_for_status()
+            self._token = answer.json()["access_token"]
+        headers = {"Authorization": f"Bearer {self._token}"}
+        answer = requests.request(
+            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=30
+        )
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        body = {"logical_date": None, "conf": conf}
+        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        return list(self.call("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"])
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, str]:
+        answer = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")
+        return {task["task_id"]: task["state"] for task in answer["task_instances"]}
+
+    def await_run(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
+        """Wait until a run has ended and return its state."""
+
+        def ended() -> str | None:
+            state = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            return state if state in {"success", "failed"} else None
+
+        return str(await_that(ended, seconds, f"the end of {run_id}"))
+
+    def command(self, *arguments: str) -> str:
+        """Run Airflow's command line and return what it printed."""
+        done = subprocess.run(
+            [str(airflow.AIRFLOW), *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+
+@contextmanager
+def running(home: Path, aws: dict[str, str], config: Path) -> Iterator[Stack]:
+    """Start every component, wait until all are healthy, and stop them for certain."""
+    port = free_port()
+    passwords = home / "passwords.json"
+    home.mkdir(parents=True)
+    passwords.write_text(json.dumps({"admin": PASSWORD}) + "\n")
+    env = airflow.environment(home, aws, port=port, config=config) | {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # A killed scheduler's tasks are found again after this; the default is five minutes.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    }
+    airflow.migrate(env)
+    stack = Stack(env, f"http://127.0.0.1:{port}", home)
+    try:
+        for component in COMPONENTS:
+            stack.start(component)
+        await_that(stack.healthy, 180, f"a healthy Airflow; its logs are in {home}")
+        yield stack
+    finally:
+        for component in list(stack.processes):
+            stack.kill(component)

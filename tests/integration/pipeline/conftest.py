@@ -1,0 +1,86 @@
+"""One embedded AWS with the shop's snapshots, for all tests of whole runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import shop
+from cloud import LOCATIONS, Cloud, Result
+
+from demo import airflow
+from demo.paths import BUCKETS
+from localaws import testing
+from recommender import storage
+from recommender.locations import join
+
+BAD = {"als": {"factors": 1, "alpha": 1, "regularization": 100, "iterations": 1}, "search": None}
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Cloud]:
+    folder = tmp_path_factory.mktemp("cloud")
+    config = folder / "config"
+    shop.write_settings(
+        config,
+        shop.settings("shop"),
+        shop.settings("shop_bad", train=BAD),
+        shop.settings("shop_dirty", dataset="dirty"),
+        shop.settings("shop_forwards"),
+        shop.settings("shop_backwards"),
+    )
+    (config / "environments").symlink_to(root / "include" / "config" / "environments")
+    with testing.running(folder / "aws", BUCKETS) as server:
+        aws = testing.environment(server.endpoint_url)
+        before = {key: os.environ.get(key) for key in aws}
+        os.environ.update(aws)
+        storage.s3_client.cache_clear()
+        shop.write_snapshots(folder / "lake")
+        shop.write_snapshots(folder / "lake", "dirty", bad_share=0.05)
+        for file in storage.list_files(str(folder / "lake")):
+            name = file.uri.removeprefix(f"{folder / 'lake'}/")
+            storage.upload(Path(file.uri), join(LOCATIONS.lake, name))
+        yield Cloud(aws, config, boto3.client("emr", region_name="us-east-1"))
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+        storage.s3_client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Path:
+    home = tmp_path_factory.mktemp("airflow")
+    airflow.migrate(airflow.environment(home, cloud.aws, config=cloud.config))
+    return home
+
+
+@pytest.fixture
+def dags_test(cloud: Cloud, airflow_home: Path) -> Any:
+    """Return a function that runs a DAG to its end in a real Airflow."""
+
+    def run(dag_id: str, **conf: object) -> Result:
+        env = airflow.environment(airflow_home, cloud.aws, config=cloud.config)
+        command = [str(airflow.AIRFLOW), "dags", "test", dag_id, "--conf", json.dumps(conf)]
+        done = subprocess.run(
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        run_id = re.search(r"\brun_id=(\S+)", done.stdout)
+        assert run_id, done.stdout[-3000:]
+        return Result(done.returncode == 0, run_id.group(1), done.stdout)
+
+    return run
