@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,12 +95,19 @@ def _choose(
     _log.info(f"choosing settings on the validation window: {population.counts}")
     baselines = {name: measure(m.fit(training)) for name, m in _baselines(settings).items()}
     trials = search(run_trial, settings.als, space, settings.seed)
-    chosen, bar = best(trials), max(baselines.values())
-    _compare_with_popularity(chosen, baselines)
+    _compare_with_popularity(best(trials), baselines)
     return {
         "k": evaluate.k,
         "population": population.counts,
         "baselines": baselines,
+        **_record(trials, max(baselines.values())),
+    }
+
+
+def _record(trials: Sequence[Trial], bar: float) -> dict[str, Any]:
+    """Return all trials and the chosen one, with ``bar`` the strongest baseline's recall."""
+    chosen = best(trials)
+    return {
         "trials": [trial.to_json() for trial in trials],
         "chosen": {
             "setting": chosen.setting.model_dump(),
