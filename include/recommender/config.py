@@ -98,6 +98,16 @@ class Als(Settings):
     regularization: float = Field(default=100.0, ge=0)
     iterations: int = Field(default=8, ge=1)
     half_life_days: float | None = Field(default=None, gt=0)
+    """Age at which an interaction's confidence has halved; null keeps old ones at full weight."""
+
+    user_balance: float = Field(default=0.0, ge=0, le=1)
+    """Counterweight of heavy users: confidence is multiplied by (rows of the user / median) ** -this.
+
+    The loss adds up over interactions, the metrics over users: without it the heaviest users shape
+    the factors for all. 0 is plain ALS, 1 gives every user the same total. Validation recall against
+    0: groceries +1 to +6 % at 0.2 to 0.4 over three windows, musical instruments +2 % at 0.2 and
+    -1 % at 0.4.
+    """
 
 
 class Train(Settings):

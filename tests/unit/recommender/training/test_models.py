@@ -177,6 +177,7 @@ def test_a_user_with_more_rows_weighs_less_a_row_but_more_in_all() -> None:
         np.ones(light + heavy, dtype=np.float32),
         np.zeros(light + heavy, dtype=np.int64),
     )
-    totals = als._weights(data, SETTINGS).sum(axis=1).ravel().tolist()[0]
+    settings = SETTINGS.model_copy(update={"user_balance": 0.3})
+        totals = als._weights(data, settings).sum(axis=1).ravel().tolist()[0]
     assert totals[1] / heavy < totals[0] / light
     assert totals[1] / totals[0] == pytest.approx((heavy / light) ** 0.7)
