@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
@@ -21,8 +21,9 @@ from recommender import manifest, profiling, schemas, spark, storage
 from recommender.cleaning import Supported, deduplicate, minimum_support
 from recommender.config import Preprocess, Recommender
 from recommender.encoding import Ids, encode, item_ids, known, user_ids
-from recommender.errors import ConfigError, EmptyDatasetError
+from recommender.errors import EmptyDatasetError
 from recommender.jobs import cli
+from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, PROFILE, SUMMARY, join
 from recommender.schemas import ITEMS, PARSED, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
 from recommender.sources.lines import parse_lines, read_lines
@@ -72,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     """Check everything that can be checked without Spark, then run on Spark."""
-    _require_apart(arguments.snapshot, arguments.output, arguments.quarantine)
+    require_apart(arguments.snapshot, arguments.output, arguments.quarantine)
     # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
-    _clear(arguments.output, lambda name: name in _OWN)
-    _clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))
+    clear(arguments.output, lambda name: name in _OWN)
+    clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))
     snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
     job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
     with spark.session("preprocess") as session:
@@ -116,7 +117,23 @@ class Job:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
         self._write(encoded, windows, users, items)
-        profile = {
+        self._seal(
+            {
+                **self._inputs(tally),
+                "windows": windows,
+                "users": users.count,
+                "items": items.count,
+                "density": supported.after / (users.count * items.count),
+                "support": {"rounds": supported.rounds, "stable": supported.stable},
+                **_times(cuts, tally),
+                "cold": cold,
+                "seconds": self.stages.seconds,
+            }
+        )
+
+    def _inputs(self, tally: Tally) -> dict[str, Any]:
+        """Return the profile's part on what was read and how."""
+        return {
             "format": self.snapshot.source.name,
             "files": {
                 "count": len(self.snapshot.files),
@@ -125,17 +142,8 @@ class Job:
             },
             "stages": self.stages.rows,
             "quarantined": dict(sorted(tally.bad.items())),
-            "windows": windows,
-            "users": users.count,
-            "items": items.count,
-            "density": supported.after / (users.count * items.count),
-            "support": {"rounds": supported.rounds, "stable": supported.stable},
-            **_times(cuts, tally),
-            "cold": cold,
             "settings": self.settings.model_dump(mode="json"),
-            "seconds": self.stages.seconds,
         }
-        self._seal(profile)
 
     def _read(self, session: SparkSession, latest_allowed: int) -> tuple[DataFrame, Tally]:
         """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
@@ -290,32 +298,6 @@ def _latest_allowed(date: dt.date | None) -> int:
     if date is None:
         return int(dt.datetime.now(dt.UTC).timestamp()) + DAY
     return int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp()) + 2 * DAY
-
-
-def _require_apart(*uris: str) -> None:
-    """Refuse directories that hold one another: what is replaced must not hold what is read."""
-    for one in uris:
-        for other in uris:
-            if one is not other and f"{other}/".startswith(f"{one}/"):
-                message = (
-                    "expected --snapshot, --output and --quarantine to lie apart, "
-                    f"found {other} at or below {one}"
-                )
-                raise ConfigError(message)
-
-
-def _clear(uri: str, is_own: Callable[[str], bool]) -> None:
-    """Delete what an earlier run left; refuse a directory that holds anything else."""
-    names = [n for n in storage.list_children(uri) if not n.startswith(("_", "."))]
-    foreign = [name for name in names if not is_own(name)]
-    if foreign:
-        message = (
-            f"{uri} is to be replaced but holds files that this job never writes: "
-            f"{', '.join(foreign[:5])}. Give a directory of its own."
-        )
-        raise ConfigError(message)
-    if storage.delete_prefix(uri):
-        logger.info("cleared what an earlier run left at %s", uri)
 
 
 if __name__ == "__main__":
