@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 from recommender import manifest, models, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
-from recommender.locations import MANIFEST, join
+from recommender.locations import MANIFEST, SUMMARY, join
 from recommender.models import Model
 
 CANDIDATE, VERSION = "candidate", "version"
 SEARCH = "search.json"
 ALS, POPULARITY, POPULARITY_RECENT = "als", "popularity", "popularity_recent"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
+OWN = frozenset({ALS, POPULARITY, POPULARITY_RECENT, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST})
+"""Every name directly below a candidate: what a new one may replace."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ def write(directory: Path, candidate: Candidate) -> None:
 
 
 def publish(directory: Path, uri: str, kind: str, about: dict[str, Any]) -> None:
-    """Replace what lies at ``uri`` by a local directory's files, manifest last."""
-    storage.delete_prefix(uri)
+    """Write a local directory's files to an empty place, manifest last."""
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
         storage.upload(path, join(uri, path.relative_to(directory).as_posix()))
     manifest.seal(uri, kind, about)

@@ -245,7 +245,11 @@ def _apply(document: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             message = f"{override!r}: {section} holds one value, not a section"
             raise ConfigError(message)
-    inner[key] = yaml.safe_load(text)
+    try:
+        inner[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        message = f"expected a YAML value in {override!r}, found none: {error}"
+        raise ConfigError(message) from error
 
 
 def _known_fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -68,6 +68,23 @@ def read(uri: str) -> Stored:
         return Stored(data, _etag(data))
 
 
+def read_head(file: FileInfo, size: int) -> bytes:
+    """Read the first bytes of a listed object, or all of it if there are no more.
+
+    Raises:
+        NotFoundError: it has gone since it was listed.
+    """
+    if file.size == 0:
+        return b""  # S3 refuses a range of nothing
+    with _translated(file.uri):
+        if not is_s3(file.uri):
+            with _path(file.uri).open("rb") as stream:
+                return stream.read(size)
+        bucket, key = _split(file.uri)
+        answer = s3_client().get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}")
+        return answer["Body"].read()
+
+
 def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
     """Read an object and parse it as JSON; a parse error names the object."""
     try:

@@ -19,6 +19,7 @@ from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.errors import BadDataError, ConfigError
 from recommender.evaluation import Ranker, evaluate
 from recommender.jobs import cli
+from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, REPORT, join
 
 _log = logging.getLogger(__name__)
@@ -28,15 +29,17 @@ CHAMPION = "champion"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; see ``--help``."""
     parser = cli.arg_parser("evaluate", __doc__ or "")
-    parser.add_argument("--dataset", required=True, metavar="URI", help="what preprocess wrote")
-    parser.add_argument("--candidate", required=True, metavar="URI", help="what train wrote")
-    parser.add_argument(
-        "--output", required=True, metavar="URI", help="where to write; what is there is replaced"
+    add = parser.add_argument
+    add("--dataset", required=True, type=cli.location, metavar="URI", help="what preprocess wrote")
+    add("--candidate", required=True, type=cli.location, metavar="URI", help="what train wrote")
+    add("--output", required=True, type=cli.location, metavar="URI", help="report; replaced")
+    add(
+        "--champion",
+        type=cli.location,
+        metavar="URI",
+        help="published version to score again on the same users",
     )
-    parser.add_argument(
-        "--champion", metavar="URI", help="published version to score again on the same users"
-    )
-    parser.add_argument(
+    add(
         "--lineage",
         action="append",
         default=[],
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     inputs = [arguments.dataset, arguments.candidate, arguments.champion]
-    provenance.check_apart(arguments.output, *(uri for uri in inputs if uri))
+    require_apart([arguments.output], [uri for uri in inputs if uri])
+    clear(arguments.output, lambda name: name in {REPORT, MANIFEST})
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
     _check_same_ids(dataset, candidate)
@@ -65,7 +69,6 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     lineage = _lineage(dataset, candidate, recommender, arguments)
     lineage["champion"] = _champion_lineage(champion, arguments.champion, dataset.fit_until)
     report["lineage"] = _with_facts(lineage, arguments.lineage)
-    storage.delete_prefix(arguments.output)
     storage.write_json(join(arguments.output, REPORT), report)
     manifest.seal(arguments.output, "report", {"recommender": recommender.name})
     _log.info(f"report at {join(arguments.output, REPORT)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from recommender import storage
 from recommender.errors import ConfigError
@@ -11,18 +11,18 @@ from recommender.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-def require_apart(*uris: str) -> None:
-    """Refuse directories that hold one another: what is replaced must not hold what is read.
+def require_apart(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Refuse an output that holds, or lies in, any other directory: its content is replaced.
 
     Raises:
         ConfigError: one lies at or below another.
     """
-    for one in uris:
-        for other in uris:
-            if one is not other and f"{other}/".startswith(f"{one}/"):
+    for number, output in enumerate(outputs):
+        for uri in (*outputs[number + 1 :], *inputs):
+            one, other = sorted((output, uri), key=len)
+            if f"{other}/".startswith(f"{one}/"):
                 message = (
-                    "expected --snapshot, --output and --quarantine to lie apart, "
-                    f"found {other} at or below {one}"
+                    f"expected inputs and outputs to lie apart, found {other} at or below {one}"
                 )
                 raise ConfigError(message)
 

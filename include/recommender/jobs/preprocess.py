@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     """Check everything that can be checked without Spark, then run on Spark."""
-    require_apart(arguments.snapshot, arguments.output, arguments.quarantine)
+    require_apart([arguments.output, arguments.quarantine], [arguments.snapshot])
     # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
     clear(arguments.output, lambda name: name in _OWN)
     clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))

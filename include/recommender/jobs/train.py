@@ -21,6 +21,7 @@ from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.jobs import cli
+from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import SUMMARY
 from recommender.training import Trained, train
 
@@ -30,15 +31,16 @@ _log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; see ``--help``."""
     parser = cli.arg_parser("train", __doc__ or "")
-    parser.add_argument("--dataset", required=True, metavar="URI", help="what preprocess wrote")
-    parser.add_argument(
-        "--output", required=True, metavar="URI", help="where to write; what is there is replaced"
-    )
+    add = parser.add_argument
+    add("--dataset", required=True, type=cli.location, metavar="URI", help="what preprocess wrote")
+    add("--output", required=True, type=cli.location, metavar="URI", help="candidate; replaced")
     return cli.run(_run, parser, argv)
 
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
-    provenance.check_apart(arguments.output, arguments.dataset)
+    require_apart([arguments.output], [arguments.dataset])
+    # Before anything can fail: a failed run leaves no older candidate to be trusted.
+    clear(arguments.output, lambda name: name in artifact.OWN)
     began = time.monotonic()
     dataset = open_dataset(arguments.dataset)
     trained = train(

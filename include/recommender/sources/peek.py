@@ -7,10 +7,8 @@ import io
 import tempfile
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from recommender import storage
-from recommender.errors import NotFoundError
 from recommender.storage import FileInfo
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -34,28 +32,6 @@ _DISGUISES = (
 def is_gzip_name(name: str) -> bool:
     """Tell whether readers will gunzip a file: Spark goes by the name alone."""
     return name.endswith(".gz")
-
-
-def read_head(file: FileInfo, size: int) -> bytes:
-    """Read the first bytes of a file, as stored.
-
-    Raises:
-        NotFoundError: the file is no longer there.
-    """
-    if file.size == 0:
-        return b""
-    if not storage.is_s3(file.uri):
-        with Path(file.uri).open("rb") as stream:
-            return stream.read(size)
-    client = storage.s3_client()
-    parts = urlsplit(file.uri, allow_fragments=False)
-    key = parts.path.lstrip("/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        answer = client.get_object(Bucket=parts.netloc, Key=key, Range=f"bytes=0-{size - 1}")
-    except client.exceptions.NoSuchKey as error:
-        message = f"{file.uri} was there when the snapshot was listed and is gone now"
-        raise NotFoundError(message) from error
-    return answer["Body"].read()
 
 
 def gunzip_head(data: bytes, limit: int) -> bytes:

@@ -16,7 +16,7 @@ from recommender.errors import BadDataError, SnapshotError
 from recommender.locations import MANIFEST
 from recommender.sources import SOURCES
 from recommender.sources.base import Source
-from recommender.sources.peek import disguise, gunzip_head, is_gzip_name, read_head
+from recommender.sources.peek import disguise, gunzip_head, is_gzip_name
 from recommender.storage import FileInfo
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _data_files(uri: str) -> list[FileInfo]:
 def _look(file: FileInfo) -> _Look:
     look = _Look(_name(file))
     for size in _HEADS:
-        head = read_head(file, size)
+        head = storage.read_head(file, size)
         look.disguise = disguise(look.name, head)
         text = gunzip_head(head, size) if is_gzip_name(look.name) else head
         # The last line may be cut, unless this is the whole file.

@@ -87,8 +87,8 @@ def make_report(
                 "metric": "recall",
                 "difference": difference,
                 "relative": difference / model["recall"] if model["recall"] else None,
-                "ci_low": difference - HALF_WIDTH if ci_low is None else ci_low,
-                "ci_high": difference + HALF_WIDTH,
+                "ci_low": max(-1.0, difference - HALF_WIDTH) if ci_low is None else ci_low,
+                "ci_high": min(1.0, difference + HALF_WIDTH),
             }
         )
     version = {"version": CHAMPION.version, "saw_held_out": saw_held_out}

@@ -154,8 +154,8 @@ def test_facts_of_the_caller_stand_in_the_lineage(
 
 
 BAD: dict[str, tuple[dict[str, str], str]] = {
-    "output over the dataset": ({"output": "{dataset}"}, "apart from the input"),
-    "output above the candidate": ({"output": "{root}"}, "apart from the input"),
+    "output over the dataset": ({"output": "{dataset}"}, "inputs and outputs to lie apart"),
+    "output above the candidate": ({"output": "{root}"}, "inputs and outputs to lie apart"),
     "a fact that hides another": ({"lineage": "candidate=mine"}, "keys that are free"),
     "no dataset": ({"dataset": "{root}/nowhere"}, "expected a finished dataset"),
     "no candidate": ({"candidate": "{root}/nowhere"}, "expected a finished candidate"),

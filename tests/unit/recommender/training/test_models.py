@@ -178,6 +178,6 @@ def test_a_user_with_more_rows_weighs_less_a_row_but_more_in_all() -> None:
         np.zeros(light + heavy, dtype=np.int64),
     )
     settings = SETTINGS.model_copy(update={"user_balance": 0.3})
-        totals = als._weights(data, settings).sum(axis=1).ravel().tolist()[0]
+    totals = als._weights(data, settings).sum(axis=1).ravel().tolist()[0]
     assert totals[1] / heavy < totals[0] / light
     assert totals[1] / totals[0] == pytest.approx((heavy / light) ** 0.7)
