@@ -176,6 +176,10 @@ class Recommender(Settings):
     snapshot_wait_hours: float = Field(default=6, gt=0)
     """How long a scheduled run waits for its snapshot to land."""
 
+    budget_usd: float | None = Field(default=None, gt=0)
+    """Most that the clusters of one run may cost: expected before the first, and with what the
+    first has cost before the next. A price that is not known refuses too. Null: no limit."""
+
     preprocess: Preprocess = Preprocess()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

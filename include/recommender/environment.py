@@ -1,14 +1,13 @@
 """Load the environment: where data lives, and what clusters look like. Typed, no secrets.
 
 One YAML file per environment (``include/config/environments``); ``RECSYS_ENVIRONMENT`` names it.
-Nothing here says whether the AWS behind the URIs is real: boto3's own variables do.
+Nothing here leads to another AWS: boto3's own variables do. ``simulated`` only labels prices.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -16,66 +15,45 @@ from pydantic import Field, model_validator
 from recommender.config import Settings, parse
 from recommender.errors import ConfigError
 from recommender.locations import Locations
+from recommender.shapes import Fleet, Shape
+
+__all__ = ["Emr", "Environment", "Fleet", "Shape", "config_directory", "load", "recommender_files"]
 
 ENVIRONMENT_VARIABLE = "RECSYS_ENVIRONMENT"
 CONFIG_DIRECTORY_VARIABLE = "RECSYS_CONFIG_DIR"
-
-
-class Fleet(Settings):
-    """Describe one instance fleet: interchangeable types and how much of them."""
-
-    instance_types: dict[str, int]
-    """Instance type -> weighted capacity, all of one processor architecture."""
-
-    on_demand: int = Field(default=0, ge=0)
-    """Units of capacity bought on demand."""
-
-    spot: int = Field(default=0, ge=0)
-    """Units of capacity bought on the Spot market."""
-
-    disk_gb: int = Field(default=64, ge=10)
-    """EBS gp3 volume of every instance."""
-
-    @model_validator(mode="after")
-    def _has_capacity(self) -> Fleet:
-        if not self.instance_types or self.on_demand + self.spot == 0:
-            message = "a fleet needs instance_types and on_demand or spot capacity"
-            raise ValueError(message)
-        return self
-
-
-class Shape(Settings):
-    """Describe a cluster for one kind of work."""
-
-    primary: Fleet
-    core: Fleet | None = None
-    task: Fleet | None = None
-
-    minutes: float = Field(gt=0)
-    """Time limit of the stage, cluster start included; beyond it the cluster is terminated."""
-
-    spark_master: Literal["yarn", "local[*]"] = "yarn"
-    """Where Spark runs: on the cluster, or inside the primary for single-machine training."""
-
-    driver_memory: str = "4g"
-    """Heap of the Spark driver; single-machine training needs little, its memory is Python's."""
-
-    provisioning_minutes: int = Field(default=15, ge=5, le=1440)
-    """How long EMR may look for capacity before it buys on demand (Spot) or gives up."""
 
 
 class Emr(Settings):
     """Say how clusters are started."""
 
     region: str
-    release_label: str = "emr-7.14.0"
+    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    """AWS account id, for the IAM policies; quote it in YAML, it may begin with a zero."""
+
+    release_label: str = Field(default="emr-7.14.0", pattern=r"^emr-(spark-)?\d+\.\d+\.\d+$")
+    """EMR release; ``emr-spark-8.1.0`` is the line with Spark 4."""
+
     python: str = "/usr/bin/python3.11"
     """Interpreter on the nodes; their default is 3.9."""
 
     service_role: str = "EMR_DefaultRole_V2"
+    """Role with which EMR itself acts."""
+
     instance_profile: str = "EMR_EC2_DefaultRole"
+    """Instance profile of the nodes; its role has the same name."""
+
+    runtime_role: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")
+    """Role of the steps alone, so that the nodes need no data; null: they use the nodes' role."""
+
     subnets: tuple[str, ...] = ()
+    """Private subnets to choose from; EMR takes the one where the instance types are to be had."""
+
     security_configuration: str | None = None
+    """EMR security configuration: encryption, IMDSv2, and roles for steps if ``runtime_role``."""
+
+    log_kms_key: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:kms:.+:key/.+$")
+    """KMS key for EMR's logs; null leaves them to the bucket's own encryption."""
+
     wheelhouse: str | None = None
     """S3 prefix of the wheels that the bootstrap installs; null where nodes have them."""
 
@@ -86,7 +64,20 @@ class Emr(Settings):
     """Pause between two looks at a cluster; EMR throttles callers that hurry."""
 
     tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of every cluster, beside those that say whose it is."""
+
     shapes: dict[str, Shape]
+    """Name -> cluster for one kind of work; a recommender's ``clusters`` names two of them."""
+
+    @model_validator(mode="after")
+    def _roles_for_steps_are_switched_on(self) -> Emr:
+        if self.runtime_role and not self.security_configuration:
+            message = (
+                "runtime_role needs a security_configuration in which "
+                "EnableApplicationScopedIAMRole is true: EMR refuses it otherwise"
+            )
+            raise ValueError(message)
+        return self
 
 
 class Environment(Settings):
@@ -98,6 +89,9 @@ class Environment(Settings):
     models: str
     max_active_runs: int = Field(default=2, ge=1)
     """Runs of one DAG at a time: each holds a cluster."""
+
+    simulated: bool = False
+    """Whether clusters are played by an embedded AWS, so that a price is what they would cost."""
 
     emr: Emr
 

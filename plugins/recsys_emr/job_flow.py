@@ -14,6 +14,7 @@ from recommender import staging
 from recommender.environment import Emr, Environment, Fleet, Shape
 from recommender.locations import Locations
 from recommender.staging import StagedCode
+from recsys_emr.validation import check_request
 
 CODE_HASH = "RECSYS_CODE_HASH"  # the jobs put it into the lineage of what they write
 TAG_DAG = "recsys:dag"
@@ -51,7 +52,11 @@ class Stage:
 def run_job_flow(
     environment: Environment, shape: Shape, stage: Stage, code: StagedCode, steps: Sequence[Step]
 ) -> dict[str, Any]:
-    """Return the RunJobFlow request that creates a cluster, runs the steps and ends."""
+    """Return the RunJobFlow request that creates a cluster, runs the steps and ends.
+
+    Raises:
+        ConfigError: the API's own model does not accept it; nothing has been asked for yet.
+    """
     emr = environment.emr
     request: dict[str, Any] = {
         "Name": stage.cluster_name,
@@ -70,8 +75,13 @@ def run_job_flow(
     }
     if emr.wheelhouse:
         request["BootstrapActions"] = [_bootstrap(emr.python, emr.wheelhouse, code)]
-    if emr.security_configuration:
-        request["SecurityConfiguration"] = emr.security_configuration
+    optional = {
+        "SecurityConfiguration": emr.security_configuration,
+        "StepExecutionRoleArn": emr.runtime_role,
+        "LogEncryptionKmsKeyId": emr.log_kms_key,
+    }
+    request |= {name: value for name, value in optional.items() if value}
+    check_request(request)
     return request
 
 
@@ -87,14 +97,11 @@ def _idle_seconds(emr: Emr, shape: Shape) -> int:
 
 
 def _instances(emr: Emr, shape: Shape) -> dict[str, Any]:
-    fleets = {"MASTER": shape.primary, "CORE": shape.core, "TASK": shape.task}
     instances: dict[str, Any] = {
         "KeepJobFlowAliveWhenNoSteps": False,
         "TerminationProtected": False,
         "InstanceFleets": [
-            _fleet(kind, fleet, shape.provisioning_minutes)
-            for kind, fleet in fleets.items()
-            if fleet
+            _fleet(kind, fleet, shape.provisioning_minutes) for kind, fleet in shape.fleets.items()
         ],
     }
     if emr.subnets:
@@ -103,33 +110,42 @@ def _instances(emr: Emr, shape: Shape) -> dict[str, Any]:
 
 
 def _fleet(kind: str, fleet: Fleet, provisioning_minutes: int) -> dict[str, Any]:
-    disk = {
-        "VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": fleet.disk_gb},
-        "VolumesPerInstance": 1,
-    }
     request: dict[str, Any] = {
         "Name": kind.lower(),
         "InstanceFleetType": kind,
         "TargetOnDemandCapacity": fleet.on_demand,
         "TargetSpotCapacity": fleet.spot,
-        "InstanceTypeConfigs": [
-            {
-                "InstanceType": instance_type,
-                "WeightedCapacity": weight,
-                "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]},
-            }
-            for instance_type, weight in fleet.instance_types.items()
-        ],
+        "InstanceTypeConfigs": _types(fleet),
+        "LaunchSpecifications": {
+            "OnDemandSpecification": {"AllocationStrategy": fleet.on_demand_allocation}
+        },
     }
     if fleet.spot:
-        request["LaunchSpecifications"] = {
-            "SpotSpecification": {
-                "TimeoutDurationMinutes": provisioning_minutes,
-                "TimeoutAction": "SWITCH_TO_ON_DEMAND",
-                "AllocationStrategy": "price-capacity-optimized",
-            }
+        request["LaunchSpecifications"]["SpotSpecification"] = {
+            "TimeoutDurationMinutes": provisioning_minutes,
+            "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+            "AllocationStrategy": fleet.spot_allocation,
         }
     return request
+
+
+def _types(fleet: Fleet) -> list[dict[str, Any]]:
+    disk = {
+        "VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": fleet.disk_gb},
+        "VolumesPerInstance": 1,
+    }
+    types: list[dict[str, Any]] = [
+        {
+            "InstanceType": name,
+            "WeightedCapacity": weight,
+            "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]},
+        }
+        for name, weight in fleet.instance_types.items()
+    ]
+    if fleet.on_demand_allocation == "prioritized":
+        for priority, entry in enumerate(types):  # the lowest number is taken first
+            entry["Priority"] = float(priority)
+    return types
 
 
 def _configurations(python: str, code: StagedCode) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from recommender import environment, gate, registry, snapshots, staging, storage
 from recommender.config import Recommender
 from recommender.errors import ConflictError, RecommenderError
 from recommender.locations import PROFILE, REPORT, Locations, join, run_key
+from recsys_emr import stages
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,31 +95,14 @@ def stage_code(config_file: str) -> dict[str, str]:
 
 def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
     """Return the jobs of the preprocessing cluster and the directories they have to seal."""
-    arguments = ["--snapshot", run["snapshot_uri"], "--snapshot-date", run["snapshot"]]
-    arguments += ["--output", run["dataset"], "--quarantine", run["quarantine"]]
-    steps = [{"job": "preprocess", "arguments": arguments}]
-    return {"steps": steps, "produces": {run["dataset"]: "dataset"}}
+    return stages.preprocess(run)
 
 
 def plan_train(
     recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the jobs of the training cluster: fit, then measure beside baselines and champion."""
-    overrides = ["--set", f"evaluate.k={params['k']}"]
-    if params["search_trials"] is None:
-        overrides += ["--set", "train.search=null"]
-    else:
-        overrides += ["--set", f"train.search.trials={params['search_trials']}"]
-    train = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
-    evaluate = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
-    evaluate += ["--output", run["report"], *overrides]
-    evaluate += ["--lineage", f"snapshot={run['snapshot']}"]
-    if champion := _champion_uri(recommender):
-        evaluate += ["--champion", champion]
-    return {
-        "steps": [{"job": "train", "arguments": train}, {"job": "evaluate", "arguments": evaluate}],
-        "produces": {run["candidate"]: "candidate", run["report"]: "report"},
-    }
+    """Find the champion to stand against; return the jobs of the training cluster."""
+    return stages.train(run, params, _champion_uri(recommender))
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:
