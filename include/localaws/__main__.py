@@ -20,7 +20,8 @@ def arg_parser() -> argparse.ArgumentParser:
         "restart: open multipart uploads, object versions, bucket policies and settings. Read from the "
         "environment: LOCALAWS_SPARK_MASTER (local[2]), LOCALAWS_SPARK_DRIVER_MEMORY (2g), "
         "LOCALAWS_START_SECONDS and LOCALAWS_BOOT_SECONDS (0.3), LOCALAWS_LOG_SECONDS (5), "
-        "LOCALAWS_KILL_GRACE_SECONDS (5).",
+        "LOCALAWS_KILL_GRACE_SECONDS (5), LOCALAWS_FAULTS (a JSON list of faults to begin with; more at "
+        "/_localaws/faults, see localaws/fault_rules.py).",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     # One account: credentials are not told apart, so nobody's buckets hide from anybody.
     os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
     # Imported here: moto takes a second, --help and a wrong argument should not.
+    from localaws.fault_rules import parse
     from localaws.s3_store import DataDirectoryError
     from localaws.server import LocalAws, is_loopback, serve_until_signal
 
@@ -65,7 +67,10 @@ def main(argv: list[str] | None = None) -> int:
             "whoever reaches the port. Inside a container network pass --allow-remote"
         )
     try:
-        aws = LocalAws(args.host, args.port, args.data_dir, args.bucket, verbose=args.verbose)
+        faults = parse(os.environ.get("LOCALAWS_FAULTS") or "[]")
+        aws = LocalAws(
+            args.host, args.port, args.data_dir, args.bucket, faults=faults, verbose=args.verbose
+        )
     except (DataDirectoryError, OSError, ValueError) as error:
         sys.stderr.write(f"localaws: {error}\n")
         return 1

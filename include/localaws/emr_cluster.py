@@ -24,19 +24,6 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a step's command ended.
-
-    Attributes:
-        ok: exit code 0.
-        failure: EMR's FailureDetails when not ok.
-    """
-
-    ok: bool
-    failure: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Ending:
     """Why a cluster ends.
 
@@ -57,11 +44,32 @@ class Ending:
         return "TERMINATED" if regular else "TERMINATED_WITH_ERRORS"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a step's command ended.
+
+    Attributes:
+        ok: exit code 0.
+        failure: EMR's FailureDetails when not ok.
+        ending: why the cluster ends with it; None when that is for ActionOnFailure to say.
+    """
+
+    ok: bool
+    failure: dict[str, str] = field(default_factory=dict)
+    ending: Ending | None = None
+
+
 class Workplace(Protocol):
     """What a cluster needs of the world; tests and fault injection put another one in its place."""
 
-    start_seconds: float
-    boot_seconds: float
+    def seconds_to_start(self, cluster: ClusterDocument) -> float:
+        """Say how long STARTING lasts."""
+
+    def seconds_to_boot(self, cluster: ClusterDocument) -> float:
+        """Say how long BOOTSTRAPPING lasts."""
+
+    def provision(self, cluster: ClusterDocument) -> Ending | None:
+        """Get instances, at the end of STARTING; an ending when there are none."""
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
         """Run the bootstrap actions; an ending when one failed."""
@@ -157,22 +165,25 @@ class Cluster:
         self._shut_down(ending)
 
     def _boot(self) -> Ending | None:
-        for state, seconds in (
-            ("STARTING", self._workplace.start_seconds),
-            ("BOOTSTRAPPING", self._workplace.boot_seconds),
-        ):
-            with self.changed:
-                if self._ending:
-                    return self._ending
-                self.document.state = state
-                self._note()
-                self.changed.wait_for(lambda: self._ending is not None, seconds)
-        failed = self._workplace.bootstrap(self.document)
+        self._pass("STARTING", self._workplace.seconds_to_start(self.document))
+        failed = self._ending or self._workplace.provision(self.document)
+        if failed:
+            return failed
+        self._pass("BOOTSTRAPPING", self._workplace.seconds_to_boot(self.document))
+        failed = self._ending or self._workplace.bootstrap(self.document)
         with self.changed:
             if failed is None and self._ending is None:
                 self.document.ready = time.time()
         self._idle_since = time.monotonic()
         return failed
+
+    def _pass(self, state: str, seconds: float) -> None:
+        """Be in a state for a while, unless asked to end."""
+        with self.changed:
+            if self._ending is None:
+                self.document.state = state
+                self._note()
+                self.changed.wait_for(lambda: self._ending is not None, seconds)
 
     def _work(self) -> Ending:
         while True:
@@ -239,6 +250,9 @@ class Cluster:
             )
         elif step.id in self._cancelled:
             self._end_step(step, "CANCELLED", "Cancelled by user")
+        elif outcome.ending:
+            self._end_step(step, "CANCELLED", "Job terminated")
+            self._ending = outcome.ending
         else:
             step.failure = outcome.failure
             self._end_step(step, "FAILED")

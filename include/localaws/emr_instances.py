@@ -54,6 +54,22 @@ def instances(cluster: ClusterDocument) -> list[Json]:
     return [instance]
 
 
+def wanted_capacity(request: Json) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return what a RunJobFlow request buys: (ON_DEMAND or SPOT, acceptable types) per group and fleet."""
+    asked = request.get("Instances") or {}
+    groups = asked.get("InstanceGroups") or _uniform_groups(asked)
+    wanted = [
+        (group.get("Market") or "ON_DEMAND", frozenset({group["InstanceType"]})) for group in groups
+    ]
+    for fleet in asked.get("InstanceFleets") or []:
+        types = frozenset(c["InstanceType"] for c in fleet.get("InstanceTypeConfigs") or [])
+        if fleet.get("TargetOnDemandCapacity"):
+            wanted.append(("ON_DEMAND", types))
+        if fleet.get("TargetSpotCapacity"):
+            wanted.append(("SPOT", types))
+    return tuple(wanted)
+
+
 def _uniform_groups(asked: Json) -> list[Json]:
     """Translate MasterInstanceType, SlaveInstanceType and InstanceCount into groups."""
     if not asked.get("MasterInstanceType"):

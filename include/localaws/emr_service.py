@@ -78,6 +78,11 @@ class EmrService:
             raise InvalidRequestException(f"Cluster id '{cluster_id}' is not valid.")
         return found
 
+    def find(self, cluster_id: str) -> ClusterDocument | None:
+        """Return a cluster's document, if there is such a cluster."""
+        found = self._clusters.get(cluster_id)
+        return None if found is None else found.document
+
     def job_flows(self, cluster_ids: Iterable[str]) -> list[Cluster]:
         """Find clusters for the older requests that name JobFlowIds; they word the error differently."""
         wanted = list(cluster_ids)

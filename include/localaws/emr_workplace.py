@@ -12,32 +12,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localaws.emr_cluster import Ending, Outcome
-from localaws.emr_documents import ClusterDocument, ClusterFiles, StepDocument
+from localaws.emr_documents import ClusterDocument, ClusterFiles, Json, StepDocument
 from localaws.java import JavaNotFoundError, find_java_home
 from localaws.runner import StepProcess
 from localaws.s3_service import S3Service, split_uri
-from localaws.steps import Settings, StepError, translate
+from localaws.steps import Command, Settings, StepError, translate
 
 logger = logging.getLogger(__name__)
 
 # log4j's lines, which Spark goes on writing after the Python traceback that matters.
 _LOG4J = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d (TRACE|DEBUG|INFO|WARN) ")
 _FAILURE_BYTES = 65536
+LOG_NAMES = ("controller", "stdout", "stderr")
 _POLL_SECONDS = 0.1
 
 
 class LocalWorkplace:
-    """Runs steps on this machine; see `emr_cluster.Workplace` for the interface.
-
-    Attributes:
-        start_seconds, boot_seconds: how long the first two states last.
-    """
+    """Runs steps on this machine; see `emr_cluster.Workplace` for the interface."""
 
     def __init__(self, s3: S3Service, endpoint_url: str) -> None:
-        self.start_seconds = float(os.environ.get("LOCALAWS_START_SECONDS", "0.3"))
-        self.boot_seconds = float(os.environ.get("LOCALAWS_BOOT_SECONDS", "0.3"))
+        self._start_seconds = float(os.environ.get("LOCALAWS_START_SECONDS", "0.3"))
+        self._boot_seconds = float(os.environ.get("LOCALAWS_BOOT_SECONDS", "0.3"))
         # EMR ships the logs of running steps every five minutes.
-        self.log_seconds = float(os.environ.get("LOCALAWS_LOG_SECONDS", "5"))
+        self._log_seconds = float(os.environ.get("LOCALAWS_LOG_SECONDS", "5"))
         self._s3 = s3
         self._files = ClusterFiles(s3.store.layout.clusters)
         self._endpoint_url = endpoint_url
@@ -45,6 +42,18 @@ class LocalWorkplace:
     def save(self, cluster: ClusterDocument) -> None:
         """Keep the document on disk."""
         self._files.save(cluster)
+
+    def seconds_to_start(self, cluster: ClusterDocument) -> float:  # noqa: ARG002  (the interface's)
+        """Return how long STARTING lasts."""
+        return self._start_seconds
+
+    def seconds_to_boot(self, cluster: ClusterDocument) -> float:  # noqa: ARG002  (the interface's)
+        """Return how long BOOTSTRAPPING lasts."""
+        return self._boot_seconds
+
+    def provision(self, cluster: ClusterDocument) -> Ending | None:  # noqa: ARG002  (the interface's)
+        """Find instances: this machine is there."""
+        return None
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
         """Check that each script exists, and log that it was not run.
@@ -59,7 +68,7 @@ class LocalWorkplace:
                 return _bootstrap_failure(cluster, number, path)
             text = f"INFO bootstrap action {number} ({action['Name']}): {path} {script.get('Args') or []}\n"
             text += "INFO skipped: the embedded EMR installs nothing on this machine\n"
-            self._ship(cluster, f"{node}/{number}/controller.gz", text.encode())
+            self.ship(cluster, f"{node}/{number}/controller.gz", text.encode())
         return None
 
     def execute(
@@ -74,7 +83,7 @@ class LocalWorkplace:
                 code, error = self._run(cluster, step, process, stopped)
             self._s3.synchronise()
             process.note(f"waitProcessCompletion ended with exit code {code}")
-            self._ship_logs(cluster, step, process.logs, {})
+            self.ship_logs(cluster, step, process.logs, None)
             return (
                 Outcome(ok=True) if code == 0 else self._failed(cluster, step, process, code, error)
             )
@@ -89,10 +98,8 @@ class LocalWorkplace:
         stopped: Callable[[], bool],
     ) -> tuple[int, str]:
         """Start the step and wait; its exit code, and why it could not start."""
-        identity = {"EMR_CLUSTER_ID": cluster.id, "EMR_STEP_ID": step.id}
-        configurations = cluster.request.get("Configurations") or []
         try:
-            command = translate(step.jar, step.args, configurations, self._settings(), identity)
+            command = self.command(cluster, step)
             process.prepare(command, self._s3.download)
             process.start(command)
         except (StepError, OSError) as error:
@@ -100,15 +107,25 @@ class LocalWorkplace:
             process.finish()
             return 127 if isinstance(error, FileNotFoundError) else 1, str(error)
         shipped: dict[str, int] = {}
-        next_shipment = time.monotonic() + self.log_seconds
+        next_shipment = time.monotonic() + self._log_seconds
         while (code := process.wait(_POLL_SECONDS)) is None:
             if stopped():
                 process.kill()
             elif time.monotonic() >= next_shipment:
-                self._ship_logs(cluster, step, process.logs, shipped)
-                next_shipment = time.monotonic() + self.log_seconds
+                self.ship_logs(cluster, step, process.logs, shipped)
+                next_shipment = time.monotonic() + self._log_seconds
         process.finish()
         return code, ""
+
+    def command(self, cluster: ClusterDocument, step: StepDocument) -> Command:
+        """Translate a step into what is run here.
+
+        Raises:
+            StepError: it cannot run here.
+        """
+        identity = {"EMR_CLUSTER_ID": cluster.id, "EMR_STEP_ID": step.id}
+        configurations = cluster.request.get("Configurations") or []
+        return translate(step.jar, step.args, configurations, self._settings(), identity)
 
     def _settings(self) -> Settings:
         import pyspark
@@ -146,19 +163,31 @@ class LocalWorkplace:
             failure["LogFile"] = f"{cluster.log_uri}/{cluster.id}/steps/{step.id}/{log}.gz"
         return Outcome(ok=False, failure=failure)
 
-    def _ship_logs(
-        self, cluster: ClusterDocument, step: StepDocument, logs: Path, shipped: dict[str, int]
+    def ship_logs(
+        self,
+        cluster: ClusterDocument,
+        step: StepDocument,
+        logs: Path,
+        shipped: dict[str, int] | None,
     ) -> None:
-        """Put the logs that grew since the last time under LogUri, at EMR's own paths."""
-        for name in ("controller", "stdout", "stderr"):
+        """Put logs under LogUri, at EMR's own paths.
+
+        Args:
+            cluster: whose logs.
+            step: whose logs.
+            logs: their directory.
+            shipped: sizes as last shipped, kept up to date: only what grew is sent. None at the end.
+        """
+        sizes = {} if shipped is None else shipped
+        for name in LOG_NAMES:
             path = logs / name
             size = path.stat().st_size if path.exists() else 0
-            if shipped.get(name) != size:
+            if sizes.get(name) != size:
                 content = path.read_bytes() if path.exists() else b""
-                self._ship(cluster, f"steps/{step.id}/{name}.gz", content)
-                shipped[name] = size
+                self.ship(cluster, f"steps/{step.id}/{name}.gz", content)
+                sizes[name] = size
 
-    def _ship(self, cluster: ClusterDocument, name: str, content: bytes) -> None:
+    def ship(self, cluster: ClusterDocument, name: str, content: bytes) -> None:
         """Write one gzipped log; a LogUri that cannot be written never stops a cluster, as on EMR."""
         if not cluster.log_uri:
             return
@@ -170,17 +199,29 @@ class LocalWorkplace:
             logger.warning("log %s of %s was not written: %s", name, cluster.id, error)
 
 
+def error_detail(code: str, message: str, data: dict[str, str]) -> Json:
+    """Return one of EMR's ErrorDetails; its ErrorData is a list of maps with one key each."""
+    page = f"https://docs.aws.amazon.com/emr/latest/ManagementGuide/{code}.html"
+    pairs = {**data, "public-doc": page}
+    return {
+        "ErrorCode": code,
+        "ErrorMessage": message,
+        "ErrorData": [{key: value} for key, value in pairs.items()],
+    }
+
+
 def _bootstrap_failure(cluster: ClusterDocument, number: int, path: str) -> Ending:
     instance = cluster.primary_instance
     message = (
         f"Master instance ({instance}) failed attempting to download bootstrap action {number} "
         f"file from S3: expected an object at {path}, found none"
     )
-    error = {
-        "ErrorCode": "BOOTSTRAP_FAILURE_BA_DOWNLOAD_FAILED_PRIMARY",
-        "ErrorMessage": message,
-        "ErrorData": [{"instance-id": instance, "bootstrap-action": str(number), "path": path}],
+    data = {
+        "primary-instance-id": instance,
+        "bootstrap-action": str(number),
+        "amazon-s3-path": path,
     }
+    error = error_detail("BOOTSTRAP_FAILURE_BA_DOWNLOAD_FAILED_PRIMARY", message, data)
     return Ending("BOOTSTRAP_FAILURE", message, (error,))
 
 

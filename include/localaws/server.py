@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import logging
-import re
 import signal
 import socket
 import sys
@@ -16,9 +15,14 @@ from wsgiref.types import StartResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localaws import ACCOUNT_ID, __version__, emr_api
+from localaws.aws_request import signed_service
 from localaws.emr_documents import ClusterFiles
 from localaws.emr_service import EmrService
-from localaws.emr_workplace import LocalWorkplace
+from localaws.fault_admin import FAULTS_PATH, administer
+from localaws.fault_rules import Rule
+from localaws.fault_wire import FaultyApplication
+from localaws.fault_workplace import FaultyWorkplace
+from localaws.faults import Faults
 from localaws.s3_service import REGION, S3Service
 from localaws.s3_store import Store
 from localaws.s3_upload import UploadError, WsgiEnviron, error_body, is_upload, receive
@@ -28,15 +32,16 @@ logger = logging.getLogger(__name__)
 
 HEALTH_PATH = "/_localaws/health"
 SERVICES = {"s3", "elasticmapreduce", "sts"}
-_CREDENTIAL = re.compile(r"Credential=[^/]*/[^/]*/[^/]*/([^/]*)/aws4_request")
 
 
 class Application:
-    """Routes a request: the health page here, everything else to moto with the local backends."""
+    """Routes a request: the pages on itself here, everything else to moto with the local backends."""
 
-    def __init__(self, s3: S3Service, emr: EmrService) -> None:
+    def __init__(self, s3: S3Service, emr: EmrService, faults: Faults) -> None:
         self._s3 = s3
         self._emr = emr
+        self._faults = faults
+        self._faulty = FaultyApplication(self._serve, faults, emr.find)
         self._aws = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WsgiEnviron, start_response: StartResponse) -> Iterable[bytes]:
@@ -47,7 +52,13 @@ class Application:
         if "HTTP_ORIGIN" in environ:
             # Any web page may post to loopback, and RunJobFlow runs programs: no browser script may.
             return _respond(start_response, "403 Forbidden", [], b"not for scripts in a browser")
-        service = _service(environ)
+        if path == FAULTS_PATH:
+            return administer(environ, start_response, self._faults)
+        return self._faulty(environ, start_response)
+
+    def _serve(self, environ: WsgiEnviron, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        service = signed_service(environ)
         if service not in SERVICES or path.startswith(("/moto-api", "/latest/")):
             return _not_implemented(service, start_response)
         try:
@@ -74,7 +85,14 @@ class LocalAws:
     """The whole embedded AWS of one data directory."""
 
     def __init__(
-        self, host: str, port: int, data_dir: Path, buckets: Iterable[str], *, verbose: bool = False
+        self,
+        host: str,
+        port: int,
+        data_dir: Path,
+        buckets: Iterable[str],
+        *,
+        faults: Iterable[Rule] = (),
+        verbose: bool = False,
     ) -> None:
         self.store = Store(data_dir)
         self.s3 = S3Service(self.store)
@@ -83,11 +101,13 @@ class LocalAws:
         # Bound before EMR starts: with port 0 the steps' endpoint is known only now.
         self._server = Server((host, port), _not_ready, verbose=verbose)
         self.endpoint_url = f"http://{_reachable(host)}:{self._server.server_port}"
-        workplace = LocalWorkplace(self.s3, self.endpoint_url)
+        self.faults = Faults(faults)
+        self._workplace = FaultyWorkplace(self.s3, self.endpoint_url, self.faults)
         arn_prefix = f"arn:aws:elasticmapreduce:{REGION}:{ACCOUNT_ID}"
-        self.emr = EmrService(workplace, ClusterFiles(self.store.layout.clusters), arn_prefix)
+        files = ClusterFiles(self.store.layout.clusters)
+        self.emr = EmrService(self._workplace, files, arn_prefix)
         emr_api.install(self.emr)
-        self._server.app = Application(self.s3, self.emr)
+        self._server.app = Application(self.s3, self.emr, self.faults)
 
     def serve(self) -> None:
         """Serve until `stop`."""
@@ -99,8 +119,10 @@ class LocalAws:
 
     def close(self) -> None:
         """End clusters and their processes, then let go of port and files."""
+        self.faults.remove()
         for cluster_id in self.emr.shut_down():
             logger.error("cluster %s did not end in time", cluster_id)
+        self._workplace.close()
         self._server.server_close()
         self.store.close()
 
@@ -133,13 +155,6 @@ def is_loopback(host: str) -> bool:
 def _reachable(host: str) -> str:
     """Return a host that steps on this machine reach: a wildcard is not one."""
     return "127.0.0.1" if host in {"0.0.0.0", "", "::"} else host  # noqa: S104  (compared, not bound)
-
-
-def _service(environ: WsgiEnviron) -> str:
-    """Name the service a request was signed for; unsigned requests are S3's."""
-    signed = environ.get("HTTP_AUTHORIZATION", "") + environ["QUERY_STRING"].replace("%2F", "/")
-    found = _CREDENTIAL.search(signed.replace("X-Amz-Credential", "Credential"))
-    return found.group(1) if found else "s3"
 
 
 def _not_implemented(service: str, start_response: StartResponse) -> Iterable[bytes]:

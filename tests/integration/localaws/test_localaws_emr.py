@@ -209,7 +209,7 @@ def test_missing_bootstrap_script_fails_the_cluster(
     assert status["State"] == "TERMINATED_WITH_ERRORS"
     assert status["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
     assert "s3://code/none.sh" in status["StateChangeReason"]["Message"]
-    assert status["ErrorDetails"][0]["ErrorData"][0]["path"] == "s3://code/none.sh"
+    assert {"amazon-s3-path": "s3://code/none.sh"} in status["ErrorDetails"][0]["ErrorData"]
     assert states(emr, cluster_id) == ["CANCELLED"]
 
 

@@ -23,12 +23,20 @@ FAILED = Outcome(ok=False, failure={"Reason": "Unknown Error.", "Message": "m"})
 class FakeWorkplace:
     """Plays the world: each step's name says how it ends."""
 
-    start_seconds: float = 0.0
-    boot_seconds: float = 0.0
+    provision_ending: Ending | None = None
     bootstrap_ending: Ending | None = None
     saved_states: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
+
+    def seconds_to_start(self, cluster: ClusterDocument) -> float:
+        return 0.0
+
+    def seconds_to_boot(self, cluster: ClusterDocument) -> float:
+        return 0.0
+
+    def provision(self, cluster: ClusterDocument) -> Ending | None:
+        return self.provision_ending
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
         return self.bootstrap_ending
@@ -39,6 +47,8 @@ class FakeWorkplace:
         self.executed.append(step.request["Name"])
         if step.request["Name"] == "breaks":
             raise OSError("disk full")
+        if step.request["Name"] == "loses its nodes":
+            return Outcome(ok=False, ending=Ending("INSTANCE_FAILURE", "gone"))
         if step.request["Name"] == "long":
             self.started.set()
             wait_until(stopped)
@@ -141,6 +151,18 @@ def test_failed_bootstrap_ends_the_cluster_before_any_step() -> None:
     assert cluster.document.errors == [{"ErrorCode": "X"}]
     assert cluster.document.ready is None
     assert workplace.executed == []
+
+
+def test_cluster_without_instances_ends_before_its_bootstrap() -> None:
+    workplace = FakeWorkplace(provision_ending=Ending("INSTANCE_FLEET_TIMEOUT", "no capacity"))
+    cluster = live(a_step("a"), workplace=workplace)
+    assert outcome(cluster) == ("TERMINATED_WITH_ERRORS", "INSTANCE_FLEET_TIMEOUT", ["CANCELLED"])
+    assert workplace.saved_states == ["STARTING", "TERMINATING", "TERMINATED_WITH_ERRORS"]
+
+
+def test_loss_of_nodes_ends_the_cluster_whatever_the_steps_action_on_failure_is() -> None:
+    cluster = live(a_step("loses its nodes", "CONTINUE"), a_step("b", "CONTINUE"))
+    assert outcome(cluster) == ("TERMINATED_WITH_ERRORS", "INSTANCE_FAILURE", ["CANCELLED"] * 2)
 
 
 def test_idle_cluster_terminates_itself_after_the_policys_time() -> None:
