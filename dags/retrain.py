@@ -19,7 +19,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, task, task_group
 
 from recommender import config, environment
 from recommender.config import Recommender
@@ -44,8 +44,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         dag_id=f"retrain_{settings.name}",
         description=settings.description,
         doc_md=__doc__,
-        schedule=settings.schedule,
-        start_date=dt.datetime(2014, 1, 1, tzinfo=dt.UTC),  # before any snapshot worth a backfill
+        schedule=timetable(settings.schedule),
         catchup=False,
         max_active_runs=max_active_runs,
         params=params(settings),
@@ -142,6 +141,17 @@ def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> Any:  # noqa: AN
         return wait
 
     return group()
+
+
+def timetable(cron: str | None) -> CronTriggerTimetable | None:
+    """Return the nightly timetable; the first run comes when the cron next says so.
+
+    With a start date, or with Airflow's defaults, taking a DAG off pause would at once start a run
+    for the last date gone by, whose snapshot may never come.
+    """
+    if cron is None:
+        return None
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=False)
 
 
 def current_params() -> dict[str, Any]:

@@ -54,7 +54,7 @@ def resolve_run(recommender: Recommender, context: Context) -> dict[str, Any]:
         "quarantine": run.quarantine,
         "candidate": run.candidate,
         "report": run.report,
-        "may_wait": run_type == "scheduled" and not params["snapshot"],
+        "may_wait": may_wait(recommender, run_type, dag_run.logical_date, params["snapshot"]),
     }
     log.info("snapshot %s, run %s", resolved["snapshot_uri"], run.root)
     return resolved
@@ -84,6 +84,16 @@ def choose_snapshot(
     if not earlier:
         raise snapshots.missing(locations, dataset, logical_date.date())
     return earlier[-1]
+
+
+def may_wait(
+    recommender: Recommender, run_type: str, logical_date: dt.datetime | None, asked: str | None
+) -> bool:
+    """Tell whether a snapshot that is not there may still come: only for a scheduled run, in time."""
+    if asked or run_type != "scheduled" or logical_date is None:
+        return False
+    age = dt.datetime.now(dt.UTC) - logical_date
+    return age < dt.timedelta(hours=recommender.snapshot_wait_hours)
 
 
 def stage_code(config_file: str) -> dict[str, str]:

@@ -33,7 +33,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Clou
         shop.settings("shop"),
         shop.settings("shop_bad", train=BAD),
         shop.settings("shop_dirty", dataset="dirty"),
-        shop.settings("shop_forwards"),
         shop.settings("shop_backwards"),
     )
     (config / "environments").symlink_to(root / "include" / "config" / "environments")
