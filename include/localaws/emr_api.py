@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from moto.core.responses import ActionResult, BaseResponse, EmptyResult, PaginatedResult
+from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 from moto.emr import urls
 from moto.emr.exceptions import InvalidRequestException
 from moto.emr.responses import ElasticMapReduceResponse
@@ -11,6 +11,9 @@ from moto.emr.responses import ElasticMapReduceResponse
 from localaws.emr_documents import ClusterDocument, Json
 from localaws.emr_instances import instance_fleets, instance_groups, instances
 from localaws.emr_service import EmrService
+
+# What EMR returns at most in one answer of its lists.
+PAGE_LENGTH = 50
 
 # moto's code for these would look for clusters of its own and fail: refuse in EMR's words instead.
 _UNSUPPORTED = (
@@ -50,7 +53,8 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         found = self.service.clusters(
             data.get("ClusterStates") or (), data.get("CreatedAfter"), data.get("CreatedBefore")
         )
-        return PaginatedResult({"Clusters": [document.summary() for document in found]})
+        everything = [document.id for document in self.service.clusters()]
+        return self._page("Clusters", [document.summary() for document in found], everything)
 
     def terminate_job_flows(self) -> ActionResult:
         """Terminate clusters."""
@@ -134,7 +138,8 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         found = self.service.steps(
             data["ClusterId"], data.get("StepStates") or (), data.get("StepIds") or ()
         )
-        return PaginatedResult({"Steps": [step.shape() for step in found]})
+        everything = [step.id for step in self.service.steps(data["ClusterId"])]
+        return self._page("Steps", [step.shape() for step in found], everything)
 
     def cancel_steps(self) -> ActionResult:
         """Cancel pending and running steps."""
@@ -155,22 +160,43 @@ class LocalEmrResponse(ElasticMapReduceResponse):
             }
             for action in actions
         ]
-        return PaginatedResult({"BootstrapActions": shapes})
+        return ActionResult({"BootstrapActions": shapes})
 
     def list_instance_groups(self) -> ActionResult:
         """List a cluster's instance groups."""
-        return PaginatedResult({"InstanceGroups": instance_groups(self._cluster())})
+        return ActionResult({"InstanceGroups": instance_groups(self._cluster())})
 
     def list_instance_fleets(self) -> ActionResult:
         """List a cluster's instance fleets."""
-        return PaginatedResult({"InstanceFleets": instance_fleets(self._cluster())})
+        return ActionResult({"InstanceFleets": instance_fleets(self._cluster())})
 
     def list_instances(self) -> ActionResult:
         """List the one instance there is: this machine."""
-        return PaginatedResult({"Instances": instances(self._cluster())})
+        return ActionResult({"Instances": instances(self._cluster())})
 
     def _cluster(self) -> ClusterDocument:
         return self.service.cluster(self.request_data.get("ClusterId")).document
+
+    def _page(self, name: str, shapes: list[Json], everything: list[str]) -> ActionResult:
+        """Return what follows the request's Marker, at most a page of it.
+
+        The marker is the id of the last entry delivered. Its place is looked up among everything, not
+        among what matches now: between two pages a cluster changes its state and newer ones come.
+
+        Args:
+            name: the list's name in the answer.
+            shapes: the matching entries, in order.
+            everything: the ids of all entries there are, in order.
+        """
+        marker = self.request_data.get("Marker")
+        if marker is not None:
+            if marker not in everything:
+                raise InvalidRequestException(f"Marker '{marker}' is not valid.")
+            left = set(everything[everything.index(marker) + 1 :])
+            shapes = [shape for shape in shapes if shape["Id"] in left]
+        page = shapes[:PAGE_LENGTH]
+        more = {"Marker": page[-1]["Id"]} if len(shapes) > PAGE_LENGTH else {}
+        return ActionResult({name: page, **more})
 
     def _set_on_job_flows(self, attribute: str, value: bool) -> ActionResult:
         for cluster in self.service.job_flows(self.request_data.get("JobFlowIds") or []):

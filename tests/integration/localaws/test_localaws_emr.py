@@ -348,6 +348,35 @@ def test_clusters_are_listed_by_state_and_time_newest_first(
     assert older not in listed(emr, ["TERMINATED_WITH_ERRORS", "RUNNING"])
 
 
+def test_long_lists_come_in_pages_whatever_happens_between_them(own_directory: Path) -> None:
+    with running(own_directory, env={"LOCALAWS_START_SECONDS": "600"}) as server:
+        emr = client("emr", server.endpoint_url)
+        instances = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1}
+
+        def start(number: int) -> str:
+            return str(emr.run_job_flow(Name=f"c{number}", Instances=instances)["JobFlowId"])
+
+        ids = [start(number) for number in range(120)]
+        pages = emr.get_paginator("list_clusters").paginate(ClusterStates=["STARTING"])
+        sizes, seen = [], []
+        for page in pages:
+            sizes.append(len(page["Clusters"]))
+            seen += [found["Id"] for found in page["Clusters"]]
+            if len(seen) == 50:
+                start(120)  # comes before the first page
+                emr.terminate_job_flows(JobFlowIds=[seen[-1]])  # the marker's own cluster leaves
+                end_of(emr, seen[-1])
+        assert sizes == [50, 50, 20]
+        assert seen == ids[::-1]
+        steps = [python("pass")] * 60
+        emr.add_job_flow_steps(JobFlowId=ids[0], Steps=steps)
+        listed_steps = emr.get_paginator("list_steps").paginate(ClusterId=ids[0])
+        step_ids = [found["Id"] for page in listed_steps for found in page["Steps"]]
+        assert len(set(step_ids)) == len(step_ids) == 60
+        code, message = refused(lambda: emr.list_clusters(Marker="nonsense"))
+        assert (code, "nonsense" in message) == ("InvalidRequestException", True)
+
+
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
