@@ -5,6 +5,10 @@ second one, shaped for training, fits ALS and measures it beside the popularity 
 then promotes the model, registers it (its snapshot is older than the champion's) or refuses it,
 and says why. Every verdict leaves a green run; a red run means that something broke.
 
+**What it costs.** `plan` logs the exact requests, the IAM policies and the expected price before
+anything is created; *Plan only* ends the run there. `price` of each stage has what its cluster cost,
+and the decision's record keeps it. With `budget_usd` a run that would exceed it does not go on.
+
 **Where to look.** `gate` logs every rule with its numbers; its XCom `decision` is the record. The
 submit and wait tasks have buttons to the cluster and to its logs. `read_profile` and
 `read_metrics` hold the numbers.
@@ -19,7 +23,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, task, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current_context, task
 
 from recommender import config, environment
 from recommender.config import Recommender
@@ -73,9 +77,9 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             return pipeline.read_profile(run)
 
         @task
-        def plan_train(run: dict[str, Any]) -> dict[str, Any]:
-            """Find the champion to stand against; write down the jobs of the training cluster."""
-            return pipeline.plan_train(settings, run, current_params())
+        def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
+            """Hold the budget, find the champion, write down the jobs of the training cluster."""
+            return pipeline.plan_train(settings, run, current_params(), spent)
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
@@ -83,9 +87,9 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             return pipeline.read_metrics(run)
 
         @task.branch
-        def gate(run: dict[str, Any]) -> str:
+        def gate(run: dict[str, Any], spent: list[dict[str, Any]]) -> str:
             """Decide, record the decision, and lead to its consequence."""
-            decision = pipeline.decide(settings, run, current_params())
+            decision = pipeline.decide(settings, run, current_params(), spent)
             get_current_context()["ti"].xcom_push("decision", decision)
             return "refuse" if decision["verdict"] == "refused" else "publish"
 
@@ -109,25 +113,36 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             execution_timeout=None,  # the wait has its own limit
         )
         to_preprocess: Any = plan_preprocess(run)
-        preprocess = on_cluster("preprocess", settings.clusters.preprocess, code, to_preprocess)
+        preprocess, paid = on_cluster(
+            "preprocess", settings.clusters.preprocess, code, to_preprocess
+        )
         profile = read_profile(run)
-        to_train = plan_train(run)
-        train = on_cluster("train", settings.clusters.train, code, to_train)
+        to_train = plan_train(run, [paid])
+        train, paid_too = on_cluster("train", settings.clusters.train, code, to_train)
         metrics = read_metrics(run)
-        verdict: Any = gate(run)
+        verdict: Any = gate(run, [paid, paid_too])
         decision = verdict["decision"]
 
+        planned(settings, config_file, run) >> [code, snapshot]
         snapshot >> to_preprocess
         preprocess >> profile >> to_train
         train >> metrics >> verdict >> [publish(run, decision), refuse(decision)]
     return dag
 
 
-def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> Any:  # noqa: ANN401 - XComArgs
-    """Run a stage on a cluster of its own: submit (setup), wait, terminate (teardown)."""
+def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> tuple[Any, Any]:  # noqa: ANN401 - XComArgs
+    """Run a stage on a cluster of its own: submit (setup), wait, price, terminate (teardown).
 
-    @task_group(group_id=stage)
-    def group() -> WaitForCluster:
+    Returns:
+        The wait, after which the stage's output is there, and what the cluster has cost.
+    """
+
+    @task(trigger_rule="all_done")  # a cluster that failed has cost money, too
+    def price() -> dict[str, Any]:
+        """Say what the cluster has cost."""
+        return pipeline.price_stage(stage, shape, get_current_context())
+
+    with TaskGroup(group_id=stage):
         submit = SubmitCluster(task_id="submit", stage=stage, shape=shape, code=code, plan=plan)
         wait = WaitForCluster(
             task_id="wait",
@@ -136,11 +151,24 @@ def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> Any:  # noqa: AN
             plan=plan,
             execution_timeout=None,  # it would count the hours of the wait; the shape has its own
         )
+        paid: Any = price()
         terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output)
-        submit >> wait >> terminate.as_teardown(setups=submit)
-        return wait
+        submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
+    return wait, paid
 
-    return group()
+
+def planned(settings: Recommender, config_file: Path, run: Any) -> Any:  # noqa: ANN401 - XComArgs
+    """Say what the run will ask for and cost, and end it here if that is all that was wanted."""
+
+    @task.short_circuit
+    def plan(run: dict[str, Any]) -> bool:
+        """Log the requests, the policies and the price; hold the budget."""
+        context = get_current_context()
+        found = pipeline.plan_run(settings, str(config_file), run, context)
+        context["ti"].xcom_push("plan", found)
+        return not context["params"]["plan_only"]
+
+    return plan(run)
 
 
 def timetable(cron: str | None) -> CronTriggerTimetable | None:
@@ -202,6 +230,13 @@ def params(settings: Recommender) -> dict[str, Param]:
             type="boolean",
             title="Allow replacing a newer champion",
             description="Promote even though the champion comes from a newer snapshot.",
+        ),
+        "plan_only": Param(
+            False,
+            type="boolean",
+            title="Plan only",
+            description="Say what the run would ask for and cost (log and XCom of the task plan), "
+            "and create nothing.",
         ),
     }
 

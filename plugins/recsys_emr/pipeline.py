@@ -11,13 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from recommender import environment, gate, registry, snapshots, staging, storage
+from recommender import environment, gate, pricing, registry, snapshots, staging, storage
 from recommender.config import Recommender
-from recommender.errors import ConflictError, RecommenderError
-from recommender.locations import PROFILE, REPORT, Locations, join, run_key
-from recsys_emr import stages
+from recommender.errors import ConfigError, ConflictError, RecommenderError
+from recommender.locations import PROFILE, REPORT, Locations, join
+from recsys_emr import clusters, costs, stages
+from recsys_emr import plan as planning
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,20 +45,10 @@ def resolve_run(recommender: Recommender, context: Context) -> dict[str, Any]:
         run_type=run_type,
         logical_date=dag_run.logical_date,
     )
-    key = run_key(dag_run.run_id)
-    run = env.locations.run(recommender.name, date, key)
-    resolved = {
-        "snapshot": date.isoformat(),
-        "snapshot_uri": env.locations.snapshot(recommender.dataset, date),
-        "run_key": key,
-        "dataset": run.dataset,
-        "quarantine": run.quarantine,
-        "candidate": run.candidate,
-        "report": run.report,
-        "may_wait": may_wait(recommender, run_type, dag_run.logical_date, params["snapshot"]),
-    }
-    log.info("snapshot %s, run %s", resolved["snapshot_uri"], run.root)
-    return resolved
+    resolved = planning.planned_run(env, recommender, date, dag_run.run_id)
+    log.info("snapshot %s, run %s", resolved["snapshot_uri"], resolved["run_key"])
+    waits = may_wait(recommender, run_type, dag_run.logical_date, params["snapshot"])
+    return {**resolved, "may_wait": waits}
 
 
 def choose_snapshot(
@@ -96,6 +87,27 @@ def may_wait(
     return age < dt.timedelta(hours=recommender.snapshot_wait_hours)
 
 
+def plan_run(
+    recommender: Recommender, config_file: str, run: dict[str, Any], context: Context
+) -> dict[str, Any]:
+    """Log the exact requests, paths, policies, minutes and price, and hold it to the budget."""
+    try:
+        plan = planning.make(
+            environment.load(),
+            recommender,
+            Path(config_file),
+            run,
+            run_id=context["dag_run"].run_id,
+            params=context["params"],
+            champion=_champion_uri(recommender),
+        )
+        log.info("the plan:\n%s", plan.text())
+        costs.check_budget(plan.budget_usd, [], [stage.expected for stage in plan.stages])
+    except (ConfigError, costs.BudgetError) as error:
+        raise AirflowFailException(str(error)) from error
+    return plan.to_json()
+
+
 def stage_code(config_file: str) -> dict[str, str]:
     """Upload the code and the configuration under their content hash."""
     staged = staging.stage(environment.load().locations, Path(config_file))
@@ -109,10 +121,55 @@ def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_train(
-    recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
+    recommender: Recommender,
+    run: dict[str, Any],
+    params: dict[str, Any],
+    spent: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Find the champion to stand against; return the jobs of the training cluster."""
+    """Find the champion to stand against; return the jobs of the training cluster.
+
+    Args:
+        recommender: its configuration.
+        run: what ``resolve_run`` returned.
+        params: the run's Params.
+        spent: what ``price_stage`` returned for the stages that have run.
+    """
+    env = environment.load()
+    try:
+        to_come = costs.expected(env, recommender.clusters.train, pricing.load(env.emr.region))
+        costs.check_budget(recommender.budget_usd, spent, [to_come])
+    except (ConfigError, costs.BudgetError) as error:
+        raise AirflowFailException(str(error)) from error
     return stages.train(run, params, _champion_uri(recommender))
+
+
+def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
+    """Return what a stage's cluster has cost, whether it ended well or not.
+
+    A price that cannot be had does not fail a run, but is not zero either: after the last retry it
+    is unknown, and a budget refuses to go on with that.
+    """
+    # Not an argument: what follows a setup task directly has to run on its success alone.
+    cluster_id = context["ti"].xcom_pull(task_ids=f"{stage}.submit")
+    if cluster_id is None:
+        message = f"stage {stage} has no cluster and so no price"
+        raise AirflowSkipException(message)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    env = environment.load()
+    table = pricing.load(env.emr.region)
+    try:
+        client = clusters.emr_client(env.emr.region)
+        usage = costs.read_usage(client, cluster_id, env.shape(shape), dt.datetime.now(dt.UTC))
+        cost = pricing.cost(usage, table)
+    except (BotoCoreError, ClientError) as error:
+        if context["ti"].try_number <= context["ti"].max_tries:
+            raise
+        log.warning("EMR does not tell what cluster %s has cost: %s", cluster_id, error)
+        cost = pricing.Cost(None, 0.0, (f"cluster {cluster_id}",))
+    priced = costs.stage_cost(stage, cost, table, simulated=env.simulated)
+    log.info("cluster %s:\n%s", cluster_id, costs.describe([priced], None))
+    return priced
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:
@@ -144,8 +201,20 @@ def read_metrics(run: dict[str, str]) -> dict[str, Any]:
     return {key: report[key] for key in ("k", "population", "models", "comparisons")}
 
 
-def decide(recommender: Recommender, run: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
-    """Judge the candidate, record the decision and return it; the log shows every rule."""
+def decide(
+    recommender: Recommender,
+    run: dict[str, str],
+    params: dict[str, Any],
+    spent: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Judge the candidate, record the decision and return it; the log shows every rule and price.
+
+    Args:
+        recommender: its configuration.
+        run: what ``resolve_run`` returned.
+        params: the run's Params.
+        spent: what ``price_stage`` returned for every stage.
+    """
     locations = environment.load().locations
     report = read_json(run["report"], REPORT)
     current = registry.read_champion(locations, recommender.name)
@@ -157,10 +226,12 @@ def decide(recommender: Recommender, run: dict[str, str], params: dict[str, Any]
         k=params["k"],
         decided_at=dt.datetime.now(dt.UTC),
         allow_replace_newer=params["allow_replace_newer"],
+        costs=tuple(map(gate.StageCost.from_json, spent)),
     )
     decision = gate.decide(report, policy, attempt, current[0] if current else None)
     uri = registry.record_decision(locations, decision)
     log.info("the gate's rules:\n%s\nrecorded at %s", decision.table(), uri)
+    log.info("what the run has cost:\n%s", costs.describe(spent, recommender.budget_usd))
     return decision.to_json()
 
 
@@ -180,7 +251,8 @@ def publish(
             published = registry.publish(locations, verdict, run["candidate"], run["report"])
         except ConflictError as error:
             log.warning("%s; deciding again", error)
-            decision = decide(recommender, run, params)
+            spent = [cost.to_json() for cost in verdict.attempt.costs]
+            decision = decide(recommender, run, params, spent)
             continue
         log.info("%s %s at %s", verdict.verdict, published.version, published.uri)
         return {"verdict": verdict.verdict, "version": published.version, "uri": published.uri}

@@ -4,7 +4,7 @@ from recommender.gate.decision import Decision, Verdict, decide
 from recommender.gate.document import MalformedReportError
 from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import CANDIDATE, Policy
-from recommender.gate.records import Attempt, ChampionRef, Rule
+from recommender.gate.records import Attempt, ChampionRef, Rule, StageCost
 
 __all__ = [
     "CANDIDATE",
@@ -15,6 +15,7 @@ __all__ = [
     "MalformedReportError",
     "Policy",
     "Rule",
+    "StageCost",
     "Verdict",
     "decide",
     "read_evidence",

@@ -11,7 +11,7 @@ from recommender.gate import rules as r
 from recommender.gate.document import MalformedReportError
 from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import Policy
-from recommender.gate.records import FORMAT, Attempt, ChampionRef, Rule
+from recommender.gate.records import FORMAT, Attempt, ChampionRef, Rule, StageCost
 
 Verdict = Literal["promoted", "registered", "refused"]
 
@@ -51,6 +51,7 @@ class Decision:
             "allow_replace_newer": self.attempt.allow_replace_newer,
             "verdict": self.verdict,
             "reason": self.reason,
+            "cost": _cost(self.attempt.costs),
             "rules": [rule.to_json() for rule in self.rules],
             "policy": {**asdict(self.policy), "baselines": list(self.policy.baselines)},
             "champion": self.champion.to_json() if self.champion else None,
@@ -85,6 +86,8 @@ class Decision:
                 k=document["k"],
                 decided_at=dt.datetime.fromisoformat(document["decided_at"]),
                 allow_replace_newer=document["allow_replace_newer"],
+                # Records of before costs were kept have no such section.
+                costs=tuple(map(StageCost.from_json, document.get("cost", {}).get("stages", ()))),
             ),
             policy=Policy(**{**policy, "baselines": tuple(policy["baselines"])}),
             champion=None if champion is None else ChampionRef.from_json(champion),
@@ -157,6 +160,13 @@ def _verdict(outcomes: tuple[Rule, ...]) -> tuple[Verdict, str]:
         return "registered", failed[0].sentence
     uplift = next(rule for rule in outcomes if rule.name == r.UPLIFT)
     return "promoted", f"All {len(outcomes)} rules pass. {uplift.sentence}"
+
+
+def _cost(stages: tuple[StageCost, ...]) -> dict[str, Any]:
+    """Return the sum, null when a part of it is not known or nothing was told, and its parts."""
+    known = [stage.usd for stage in stages if stage.usd is not None]
+    usd = sum(known) if known and len(known) == len(stages) else None
+    return {"usd": usd, "stages": [stage.to_json() for stage in stages]}
 
 
 def _cell(value: float | str | None) -> str:

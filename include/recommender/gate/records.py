@@ -11,6 +11,36 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class StageCost:
+    """Say what the cluster of one stage has cost.
+
+    Attributes:
+        stage: name of the stage.
+        usd: list price in US dollars; None when a price is not known.
+        instance_hours: billed hours of all instances.
+        unknown: instance types without a price.
+        prices_as_of: date of the price table, ISO 8601.
+        simulated: whether an embedded AWS played the cluster: nothing was billed.
+    """
+
+    stage: str
+    usd: float | None
+    instance_hours: float
+    unknown: tuple[str, ...]
+    prices_as_of: str
+    simulated: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return {**asdict(self), "unknown": list(self.unknown)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StageCost:
+        """Parse a stored document; a missing or unknown key raises TypeError or KeyError."""
+        return cls(**{**document, "unknown": tuple(document["unknown"])})
+
+
+@dataclass(frozen=True)
 class Attempt:
     """Say what is being judged.
 
@@ -22,6 +52,7 @@ class Attempt:
         decided_at: the moment of the decision, with a time zone; given, so that the same input
             gives the same decision.
         allow_replace_newer: whether an older snapshot may replace a newer champion.
+        costs: what the run's clusters have cost, by stage; no rule reads it.
     """
 
     recommender: str
@@ -30,6 +61,7 @@ class Attempt:
     k: int
     decided_at: dt.datetime
     allow_replace_newer: bool = False
+    costs: tuple[StageCost, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a time without a zone: it would mean another moment on another machine."""

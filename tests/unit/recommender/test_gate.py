@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from recommender.config import Recommender, parse
 from recommender.errors import ConfigError
-from recommender.gate import Attempt, ChampionRef, Decision, Policy, decide
+from recommender.gate import Attempt, ChampionRef, Decision, Policy, StageCost, decide
 
 Report = dict[str, Any]
 HALF_WIDTH = 1e-3  # of every interval in these reports
@@ -539,3 +539,32 @@ def test_the_gate_needs_nothing_but_the_standard_library() -> None:
         env={"PYTHONPATH": ":".join(path for path in sys.path if path.endswith("include"))},
     )
     assert answer.stdout.strip() == "['recommender']"
+
+
+def test_costs_are_kept_in_the_record_and_no_rule_reads_them() -> None:
+    paid = (
+        StageCost("preprocess", 0.25, 1.5, (), "2026-11-22", simulated=False),
+        StageCost("train", 0.5, 2.0, (), "2026-11-22", simulated=False),
+    )
+    with_costs = decide(make_report(), POLICY, attempt(costs=paid), None)
+    without = decide(make_report(), POLICY, attempt(), None)
+    assert (with_costs.verdict, with_costs.rules) == (without.verdict, without.rules)
+    document = json.loads(json.dumps(with_costs.to_json()))
+    assert document["cost"]["usd"] == 0.75
+    assert Decision.from_json(document) == with_costs
+
+
+def test_a_cost_with_an_unknown_part_has_no_sum() -> None:
+    paid = (
+        StageCost("preprocess", 0.25, 1.5, (), "2026-11-22", simulated=False),
+        StageCost("train", None, 2.0, ("x9.large",), "2026-11-22", simulated=False),
+    )
+    decision = decide(make_report(), POLICY, attempt(costs=paid), None)
+    assert decision.to_json()["cost"]["usd"] is None
+    assert Decision.from_json(decision.to_json()) == decision
+
+
+def test_a_record_of_before_costs_were_kept_is_still_read() -> None:
+    document = decide(make_report(), POLICY, attempt(), None).to_json()
+    del document["cost"]
+    assert Decision.from_json(document).attempt.costs == ()

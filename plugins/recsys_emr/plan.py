@@ -1,0 +1,259 @@
+"""Say what a run would do and cost before a cent is spent: ``make plan RECOMMENDER=...``.
+
+Shows the exact requests, the S3 paths, the IAM policies that they need, expected minutes and
+expected cost. Reads configuration only; the DAG's ``plan`` task adds what it found in S3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recommender import config, environment, pricing, snapshots, staging
+from recommender.config import Recommender
+from recommender.environment import Environment
+from recommender.errors import RecommenderError
+from recommender.locations import run_key
+from recommender.pricing import Cost
+from recommender.staging import StagedCode
+from recsys_emr import costs, policies, stages
+from recsys_emr.job_flow import Stage, Step, run_job_flow
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Hold what one stage would ask of EMR, and what that would cost."""
+
+    name: str
+    shape: str
+    request: dict[str, Any]
+    expected_minutes: float
+    limit_minutes: float
+    expected: Cost
+    limit: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values only."""
+        return {
+            "stage": self.name,
+            "shape": self.shape,
+            "expected_minutes": self.expected_minutes,
+            "limit_minutes": self.limit_minutes,
+            "expected_usd": self.expected.usd,
+            "limit_usd": self.limit.usd,
+            "unknown": list(self.expected.unknown),
+            "request": self.request,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold what a run would do, read, write and cost."""
+
+    stages: tuple[StagePlan, ...]
+    paths: dict[str, str]
+    policies: dict[str, Any]
+    budget_usd: float | None
+    prices_as_of: dt.date
+    simulated: bool
+
+    @property
+    def expected(self) -> Cost:
+        """Return what the whole run is expected to cost."""
+        return pricing.add(stage.expected for stage in self.stages)
+
+    @property
+    def limit(self) -> Cost:
+        """Return what the run costs at most: every stage at its time limit."""
+        return pricing.add(stage.limit for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values only, for XCom."""
+        return {
+            "expected_usd": self.expected.usd,
+            "limit_usd": self.limit.usd,
+            "unknown": list(self.expected.unknown),
+            "budget_usd": self.budget_usd,
+            "prices_as_of": self.prices_as_of.isoformat(),
+            "simulated": self.simulated,
+            "stages": [stage.to_json() for stage in self.stages],
+            "paths": self.paths,
+        }
+
+    def text(self) -> str:
+        """Return the plan for a person, the price first and last."""
+        return "\n".join([*self._requests(), *self._policies(), *self._paths(), *self._prices()])
+
+    def _requests(self) -> Iterator[str]:
+        for stage in self.stages:
+            yield f"RunJobFlow of stage {stage.name} (shape {stage.shape})"
+            yield json.dumps(stage.request, indent=2)
+
+    def _policies(self) -> Iterator[str]:
+        for name, document in self.policies.items():
+            yield f"IAM policy {name}"
+            yield json.dumps(document, indent=2)
+
+    def _paths(self) -> Iterator[str]:
+        yield "paths"
+        for name, uri in self.paths.items():
+            yield f"  {name:<12} {uri}"
+
+    def _prices(self) -> Iterator[str]:
+        yield "expected cost"
+        yield f"  {'stage':<12} {'expected':>9} {'limit':>9}  cost expected, and at the limit"
+        for stage in self.stages:
+            minutes = f"{stage.expected_minutes:>5.0f} min {stage.limit_minutes:>5.0f} min"
+            yield f"  {stage.name:<12} {minutes}  {stage.expected.text}, {stage.limit.text}"
+        yield f"  {'in all':<12} {'':>19}  {self.expected.text}, {self.limit.text}"
+        yield f"  list prices of {self.prices_as_of}; the dearest type of every fleet; Spot as if on"
+        yield "  demand; S3, data transfer and root volumes left out"
+        if self.simulated:
+            yield "  the AWS of this environment is embedded: nothing would be billed"
+        yield f"  budget_usd: {'no limit' if self.budget_usd is None else f'{self.budget_usd:g}'}"
+
+
+def make(
+    env: Environment,
+    recommender: Recommender,
+    config_file: Path,
+    run: Mapping[str, Any],
+    *,
+    run_id: str,
+    params: Mapping[str, Any],
+    champion: str | None,
+) -> Plan:
+    """Plan a run; the requests are those that the run itself would send.
+
+    Args:
+        env: the environment.
+        recommender: its configuration.
+        config_file: the file of that configuration, which is part of the code's hash.
+        run: what ``resolve_run`` returned.
+        run_id: of the DAG run.
+        params: the run's Params.
+        champion: directory of the version in use; None before the first.
+
+    Raises:
+        ConfigError: a shape, a request or the price table is wrong.
+    """
+    code = planned_code(env, config_file)
+    jobs = {"preprocess": stages.preprocess(run), "train": stages.train(run, params, champion)}
+    return Plan(
+        stages=tuple(
+            _stage(env, recommender, Stage(f"retrain_{recommender.name}", run_id, name), code, job)
+            for name, job in jobs.items()
+        ),
+        paths=_paths(env, recommender, code, run),
+        policies=policies.documents(env),
+        budget_usd=recommender.budget_usd,
+        prices_as_of=pricing.load(env.emr.region).as_of,
+        simulated=env.simulated,
+    )
+
+
+def planned_code(env: Environment, config_file: Path) -> StagedCode:
+    """Return where the code would be staged, without staging it."""
+    package = Path(staging.__file__).resolve().parent
+    files = staging.bundle(package, config_file, package.parent / "bootstrap")
+    digest = staging.content_hash(files)
+    return StagedCode(env.locations.code(digest), digest)
+
+
+def planned_run(
+    env: Environment, recommender: Recommender, date: dt.date, run_id: str
+) -> dict[str, Any]:
+    """Return where a run over a snapshot reads and writes."""
+    key = run_key(run_id)
+    run = env.locations.run(recommender.name, date, key)
+    return {
+        "snapshot": date.isoformat(),
+        "snapshot_uri": env.locations.snapshot(recommender.dataset, date),
+        "run_key": key,
+        "dataset": run.dataset,
+        "quarantine": run.quarantine,
+        "candidate": run.candidate,
+        "report": run.report,
+    }
+
+
+def default_params(recommender: Recommender) -> dict[str, Any]:
+    """Return the Params that decide the jobs, as the trigger form offers them."""
+    search = recommender.train.search
+    return {"k": recommender.evaluate.k, "search_trials": search.trials if search else None}
+
+
+def _stage(
+    env: Environment,
+    recommender: Recommender,
+    owner: Stage,
+    code: StagedCode,
+    job: Mapping[str, Any],
+) -> StagePlan:
+    name: str = getattr(recommender.clusters, owner.name)
+    shape = env.shape(name)
+    table = pricing.load(env.emr.region)
+    steps = [Step(step["job"], step["arguments"]) for step in job["steps"]]
+    return StagePlan(
+        name=owner.name,
+        shape=name,
+        request=run_job_flow(env, shape, owner, code, steps),
+        expected_minutes=shape.planned_minutes,
+        limit_minutes=shape.minutes,
+        expected=costs.expected(env, name, table),
+        limit=pricing.expect(shape, shape.minutes, table),
+    )
+
+
+def _paths(
+    env: Environment, recommender: Recommender, code: StagedCode, run: Mapping[str, Any]
+) -> dict[str, str]:
+    date = dt.date.fromisoformat(run["snapshot"])
+    where = env.locations
+    return {
+        "snapshot": run["snapshot_uri"],
+        "code": code.uri,
+        **{name: run[name] for name in ("dataset", "quarantine", "candidate", "report")},
+        "decision": where.decision(recommender.name, date, run["run_key"]),
+        "versions": where.versions(recommender.name),
+        "champion": where.champion(recommender.name),
+        "logs": where.emr_logs,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the plan of a run; return the exit code, 1 if it would be refused."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recommender")
+    parser.add_argument("--environment", default=None, help="default: RECSYS_ENVIRONMENT, or local")
+    parser.add_argument("--snapshot", default=None, help="YYYY-MM-DD; default: today")
+    asked = parser.parse_args(arguments)
+    try:
+        file = environment.config_directory() / "recommenders" / f"{asked.recommender}.yaml"
+        recommender = config.load(str(file))
+        env = environment.load(asked.environment)
+        today = dt.datetime.now(dt.UTC).date()
+        date = snapshots.parse_date(asked.snapshot) if asked.snapshot else today
+        run = planned_run(env, recommender, date, "plan")
+        params = default_params(recommender)
+        plan = make(env, recommender, file, run, run_id="plan", params=params, champion=None)
+        print(plan.text())
+        print(
+            "made from configuration alone: a run has its own id in names and paths, and compares"
+        )
+        print("with the champion that it finds")
+        costs.check_budget(plan.budget_usd, [], [stage.expected for stage in plan.stages])
+    except RecommenderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
