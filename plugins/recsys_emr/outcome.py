@@ -32,18 +32,32 @@ class FailedStep:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold how a cluster ended."""
+    """Hold how a cluster ended.
+
+    Attributes:
+        state: the cluster's last state.
+        code: StateChangeReason's code.
+        message: StateChangeReason's message and every ErrorDetails entry, in one line.
+        failed: the steps that did not complete.
+        subnet: where its machines were, empty if EMR does not say.
+    """
 
     state: str
     code: str
     message: str
     failed: tuple[FailedStep, ...]
+    subnet: str = ""
 
     @property
     def succeeded(self) -> bool:
         """Tell whether every step ran to its end and nothing else ended the cluster."""
         ended_by_itself = (self.state, self.code) == ("TERMINATED", "ALL_STEPS_COMPLETED")
         return ended_by_itself and not self.failed
+
+    @property
+    def broken(self) -> tuple[FailedStep, ...]:
+        """Return the steps that ran and failed: they alone have logs with a cause in them."""
+        return tuple(step for step in self.failed if step.state == "FAILED")
 
     def explain(self, cluster_id: str) -> str:
         """Return what happened, a line for the cluster and one for every step that failed."""
@@ -64,7 +78,8 @@ def judge(cluster: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> Out
     failed = tuple(_failed(step) for step in steps if step["Status"]["State"] != "COMPLETED")
     if not steps:  # a cluster without steps has done no work, whatever it says
         failed = (FailedStep("-", "-", "MISSING", "EMR lists no step for this cluster"),)
-    return Outcome(status["State"], change.get("Code", "UNKNOWN"), message, failed)
+    subnet = cluster.get("Ec2InstanceAttributes", {}).get("Ec2SubnetId", "")
+    return Outcome(status["State"], change.get("Code", "UNKNOWN"), message, failed, subnet)
 
 
 def _failed(step: Mapping[str, Any]) -> FailedStep:

@@ -5,27 +5,52 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from recsys_emr.clusters import is_passing
 from recsys_emr.outcome import ENDED_STATES
 
-# EMR throttles DescribeCluster per account. A tenth more or less keeps many waits out of step.
-_JITTER = 0.1
-# The service's own errors that a later look may not meet; anything else is a fault of ours.
-_PASSING_CODES = {"ThrottlingException", "InternalServerException", "InternalServerError", "503"}
-_PATIENCE = 20  # looks in a row that may fail before the wait gives up
+_JITTER = 0.1  # a tenth more or less keeps many waits out of step
+_GROWTH = 2.0  # and a cluster that has been looked at twice is looked at half as often
+_LONGEST_BACK_OFF = 10.0  # in pauses, while EMR throttles or does not answer
+_PATIENCE = 12  # looks in a row that may fail: 3 quarters of an hour at 30 s
+_KILL_ATTEMPTS = 4  # Airflow gives on_kill 30 s
+
+
+def look_pause(
+    poll_seconds: float, looks: int, failures: int, draw: Callable[[float, float], float]
+) -> float:
+    """Return the seconds until the next look at a cluster.
+
+    EMR's bucket for DescribeCluster refills once a second per account and Region, whoever asks. So
+    the pause is doubled once a state has been seen twice (nothing new is near), each failure
+    doubles it again, and chance keeps waits that began together from looking together.
+
+    Args:
+        poll_seconds: the shortest pause, the environment's.
+        looks: how often the cluster was seen in the state it is in.
+        failures: looks in a row that got no answer.
+        draw: uniform random number between two bounds.
+    """
+    pause = poll_seconds * (_GROWTH if looks > 1 else 1.0)
+    if failures:
+        pause = poll_seconds * min(_LONGEST_BACK_OFF, 2.0**failures)
+    return pause * draw(1 - _JITTER, 1 + _JITTER)
 
 
 class ClusterEndTrigger(BaseTrigger):
-    """Fire when a cluster has ended, however it ended; terminate it when the task is killed.
+    """Fire when a cluster has ended, however it ended; terminate it when it is late or killed.
+
+    A restarted triggerer makes it anew from ``serialize`` and goes on: the time limit counts from
+    the cluster's creation, not from the wait's. ``on_kill`` runs only on a person's action.
 
     Args:
         cluster_id: the cluster to watch.
         region: its region.
-        poll_seconds: pause between two looks.
+        poll_seconds: shortest pause between two looks.
         limit_seconds: how long the cluster may live, from its creation on.
     """
 
@@ -52,40 +77,65 @@ class ClusterEndTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the cluster has ended or is late; log every change of state."""
-        known, failures = "", 0
+        # After a restart of the triggerer all its waits begin in the same moment.
+        await asyncio.sleep(self.poll_seconds * random.random())  # noqa: S311 - spreads load, hides nothing
+        known, looks, failures = "", 0, 0
         while True:
             try:
                 status = await self._status()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the task must hear of it
-                failures += 1
-                if not is_passing(error) or failures > _PATIENCE:
-                    yield TriggerEvent({"cluster_id": self.cluster_id, "error": repr(error)})
-                    return
-            else:
-                failures = 0
+                looks, failures = (looks + 1 if status["State"] == known else 1), 0
                 if status["State"] != known:
                     known = status["State"]
                     self.log.info("cluster %s is %s", self.cluster_id, known)
-                event = self._event(status)
-                if event:
-                    yield TriggerEvent(event)
-                    return
-            await asyncio.sleep(self.poll_seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, hides nothing
+                event = await self._event(status)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the task must hear of it
+                failures += 1
+                self.log.warning("look %d at %s failed: %r", failures, self.cluster_id, error)
+                event = self._given_up(error, failures)
+            if event:
+                yield TriggerEvent(event)
+                return
+            await asyncio.sleep(look_pause(self.poll_seconds, looks, failures, random.uniform))
 
-    def _event(self, status: dict[str, Any]) -> dict[str, Any] | None:
+    async def _event(self, status: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what to tell the task; a late cluster is terminated first, or it would go on."""
         if status["State"] in ENDED_STATES:
             return {"cluster_id": self.cluster_id, "state": status["State"]}
         created = status["Timeline"]["CreationDateTime"]
-        if (dt.datetime.now(dt.UTC) - created).total_seconds() > self.limit_seconds:
-            limit_minutes = self.limit_seconds / 60
-            return {"cluster_id": self.cluster_id, "late": True, "limit_minutes": limit_minutes}
-        return None
+        if (dt.datetime.now(dt.UTC) - created).total_seconds() <= self.limit_seconds:
+            return None
+        if status["State"] != "TERMINATING":
+            await self._terminate()
+        limit_minutes = self.limit_seconds / 60
+        return {"cluster_id": self.cluster_id, "late": True, "limit_minutes": limit_minutes}
+
+    def _given_up(self, error: Exception, failures: int) -> dict[str, Any] | None:
+        passing = is_passing(error)
+        if passing and failures <= _PATIENCE:
+            return None
+        return {"cluster_id": self.cluster_id, "error": repr(error), "passing": passing}
 
     async def on_kill(self) -> None:
-        """Terminate the cluster: a person has marked the task failed, or cleared it."""
+        """Terminate the cluster: a person has marked the task failed or succeeded, or cleared it.
+
+        Marked as succeeded too: it says that nobody waits for the cluster any longer, and the
+        teardown, which runs next, would terminate it anyway. Its output is then what is in S3.
+        """
+        for attempt in range(1, _KILL_ATTEMPTS + 1):
+            try:
+                await self._terminate()
+            except Exception as error:
+                if attempt == _KILL_ATTEMPTS or not is_passing(error):
+                    self.log.exception("cluster %s could not be terminated", self.cluster_id)
+                    raise
+                await asyncio.sleep(2.0**attempt * random.uniform(0.5, 1))  # noqa: S311 - as above
+            else:
+                self.log.info("task was killed: terminating cluster %s", self.cluster_id)
+                return
+
+    async def _terminate(self) -> None:
         async with await _hook(self.region).get_async_conn() as client:
             await client.terminate_job_flows(JobFlowIds=[self.cluster_id])
-        self.log.info("task was killed: cluster %s is being terminated", self.cluster_id)
 
     async def _status(self) -> dict[str, Any]:
         async with await _hook(self.region).get_async_conn() as client:
@@ -130,18 +180,14 @@ class SnapshotTrigger(BaseTrigger):
         return bool(answer.get("KeyCount"))
 
 
-def is_passing(error: Exception) -> bool:
-    """Tell an error that a later look may not meet: throttling, a 5xx, a lost connection."""
-    from botocore import exceptions
-
-    if isinstance(error, exceptions.ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error.response.get("Error", {}).get("Code") in _PASSING_CODES or status >= 500
-    return isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError | TimeoutError)
-
-
 def _hook(region: str) -> Any:  # noqa: ANN401 - the provider's hook is untyped here
-    """Return a hook that takes credentials and endpoint from boto3's own chain, no connection."""
-    from airflow.providers.amazon.aws.hooks.emr import EmrHook
+    """Return a hook that takes credentials and endpoint from boto3's own chain, no connection.
 
-    return EmrHook(aws_conn_id=None, emr_conn_id=None, region_name=region)
+    One attempt a call: the pauses between looks are the back-off, and botocore's own would hide
+    from them that EMR throttles.
+    """
+    from airflow.providers.amazon.aws.hooks.emr import EmrHook
+    from botocore.config import Config
+
+    config = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 1})
+    return EmrHook(aws_conn_id=None, emr_conn_id=None, region_name=region, config=config)

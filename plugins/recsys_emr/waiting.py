@@ -1,0 +1,219 @@
+"""Wait for a stage's cluster without a worker, judge its end, and try again what may go better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
+
+from recommender import environment
+from recommender.environment import Environment
+from recsys_emr import clusters, failures, launch, links, retry
+from recsys_emr.explain import explain, message
+from recsys_emr.failures import Failure, Kind
+from recsys_emr.launch import Ticket
+from recsys_emr.outcome import Outcome, judge
+from recsys_emr.stage_task import (
+    after_refusal,
+    build_request,
+    check_output,
+    defer_for,
+    owner_of,
+    store_links,
+)
+from recsys_emr.triggers import ClusterEndTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# EMR delivers logs minutes late. The environment's pace says how late "late" is: 12 looks are six
+# minutes on a real account and six seconds beside an embedded one.
+_LOG_LOOKS = 12
+ATTEMPTS_KEY = "attempts"
+
+
+class WaitForCluster(BaseOperator):
+    """Wait until a stage's cluster has ended well; explain when it has not, and perhaps try again.
+
+    The submit task makes the first cluster, this task the next ones: after a lack of capacity, a
+    loss of machines or throttling, after a pause without a worker, with other machines, at most
+    ``attempts`` in all. Each has a ticket among its tags, so that this task, killed at any moment
+    and retried by Airflow, goes on with the latest and never asks twice. XCom ``attempts`` lists
+    them: ``[{"cluster_id", "attempt", "kind"}]``, ``kind`` being why it failed or null.
+
+    Killing the deferred task (mark failed, mark success, Clear) terminates the cluster.
+
+    Args:
+        cluster_id: the cluster that the submit task returned.
+        shape: name of the cluster shape; its time limit counts from each cluster's creation.
+        plan: what ``plan_*`` returned; "produces" is directory -> kind of the manifest that has
+            to be there at the end.
+        stage: name of the stage. Without it and ``code`` there is one attempt.
+        code: what ``stage_code`` returned: {"uri", "content_hash"}.
+        attempts: clusters that the stage may cost.
+    """
+
+    template_fields: Sequence[str] = ("cluster_id", "plan", "code")
+    operator_extra_links = (links.ClusterLink(), links.LogsLink())
+    ui_color = "#e6f2ff"
+
+    def __init__(
+        self,
+        *,
+        cluster_id: Any,  # noqa: ANN401 - an XComArg until the task runs
+        shape: str,
+        plan: Any,  # noqa: ANN401 - an XComArg until the task runs
+        stage: str | None = None,
+        code: Any = None,  # noqa: ANN401 - an XComArg until the task runs
+        attempts: int = retry.ATTEMPTS,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cluster_id = cluster_id
+        self.shape = shape
+        self.plan = plan
+        self.stage = stage
+        self.code = code
+        self.attempts = attempts
+
+    def execute(self, context: Context) -> NoReturn:
+        """Find the attempt that is under way and hand the wait to the triggerer."""
+        env = environment.load()
+        history, series = self._so_far(context, env)
+        self._watch(context, env, history, series)
+
+    def resume(
+        self,
+        context: Context,
+        event: dict[str, Any],
+        history: list[dict[str, Any]],
+        series: int,
+    ) -> None:
+        """Judge the end of the cluster, check what it had to leave behind, or try again."""
+        env = environment.load()
+        cluster_id = history[-1]["cluster_id"]
+        if "error" in event:
+            kind = AirflowException if event["passing"] else AirflowFailException
+            raise kind(f"could not watch cluster {cluster_id}: {event['error']}")
+        client = clusters.emr_client(env.emr.region)
+        outcome = judge(*clusters.describe(client, cluster_id))
+        if outcome.succeeded:
+            check_output(self.plan, cluster_id)
+            self.log.info("cluster %s ended well: %s", cluster_id, outcome.message)
+        elif event.get("late"):
+            text = f"cluster {cluster_id} did not end within {event['limit_minutes']:.0f} minutes"
+            failure = failures.failure(Kind.TIME_OUT, f"{text} and is being terminated")
+            self._fail(context, env, history, outcome, failure)
+        else:
+            patience = env.emr.poll_seconds * _LOG_LOOKS
+            failure = explain(outcome, cluster_id, env.locations.emr_logs, patience)
+            history[-1]["kind"] = str(failure.kind)
+            self._try_again(context, env, history, series, outcome, failure)
+
+    def relaunch(
+        self,
+        context: Context,
+        history: list[dict[str, Any]],
+        series: int,
+        lost_subnet: str,
+        refusals: int = 0,
+        event: Any = None,  # noqa: ANN401, ARG002 - the pause's event says nothing
+    ) -> NoReturn:
+        """Ask for the next attempt's cluster, or find it, and wait for it."""
+        from botocore.exceptions import ClientError
+
+        env = environment.load()
+        last, kind = history[-1]["attempt"], Kind(history[-1]["kind"])
+        ticket = Ticket(series, last + 1)
+        owner = owner_of(context, env, str(self.stage))
+        request = build_request(env, owner.stage, self.shape, self.code, self.plan)
+        request = retry.fallback(request, ticket.attempt, kind, lost_subnet)
+        try:
+            cluster_id = launch.ensure(env.emr.region, request, owner, ticket)
+        except ClientError as error:
+            again = {"history": history, "series": series, "lost_subnet": lost_subnet}
+            after_refusal(self, error, refusals, env.emr.poll_seconds, "relaunch", again)
+            raise
+        entry = {"cluster_id": cluster_id, "attempt": ticket.attempt, "kind": None}
+        self._watch(context, env, [*history, entry], series)
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:  # noqa: ANN401 - BaseOperator's own
+        """Terminate the stage's clusters when Airflow's own limit ends the wait."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout as error:
+            env = environment.load()
+            client = clusters.emr_client(env.emr.region)
+            clusters.terminate(client, self.cluster_id)
+            if self.stage is not None:
+                clusters.terminate_stage(client, owner_of(context, env, self.stage))
+            text = (
+                f"nobody watched the stage's cluster for longer than its limit of "
+                f"{env.shape(self.shape).minutes:g} minutes: is the triggerer running?"
+            )
+            failure = failures.failure(Kind.TIME_OUT, f"{text} The cluster is being terminated.")
+            raise AirflowFailException(str(failure)) from error
+
+    def _so_far(self, context: Context, env: Environment) -> tuple[list[dict[str, Any]], int]:
+        """Return the attempts so far, oldest first: an earlier try of this task may have made some."""
+        client = clusters.emr_client(env.emr.region)
+        cluster = client.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+        first = Ticket.of(clusters.tags_of(dict(cluster))) or Ticket(0)
+        tickets = [(self.cluster_id, first)]
+        if self.stage is not None:
+            found = clusters.of_stage(client, owner_of(context, env, self.stage))
+            tickets += launch.later_attempts(found, first)
+        history = [{"cluster_id": c, "attempt": t.attempt, "kind": None} for c, t in tickets]
+        return history, first.series
+
+    def _watch(
+        self, context: Context, env: Environment, history: list[dict[str, Any]], series: int
+    ) -> NoReturn:
+        cluster_id = history[-1]["cluster_id"]
+        store_links(context, env, cluster_id)
+        context["ti"].xcom_push(ATTEMPTS_KEY, history)
+        minutes = env.shape(self.shape).minutes
+        trigger = ClusterEndTrigger(cluster_id, env.emr.region, env.emr.poll_seconds, minutes * 60)
+        # The trigger keeps the stage's limit itself, with a message; this is the net below it.
+        self.defer(
+            trigger=trigger,
+            method_name="resume",
+            kwargs={"history": history, "series": series},
+            timeout=timedelta(minutes=minutes + 15),
+        )
+
+    def _try_again(
+        self,
+        context: Context,
+        env: Environment,
+        history: list[dict[str, Any]],
+        series: int,
+        outcome: Outcome,
+        failure: Failure,
+    ) -> None:
+        attempt = history[-1]["attempt"]
+        able = self.stage is not None and self.code is not None
+        if able and retry.may_retry(failure.kind, attempt, self.attempts):
+            self.log.warning("attempt %d of %d failed: %s", attempt, self.attempts, failure.kind)
+            context["ti"].xcom_push(ATTEMPTS_KEY, history)
+            kwargs = {"history": history, "series": series, "lost_subnet": outcome.subnet}
+            defer_for(self, attempt, env.emr.poll_seconds, "relaunch", kwargs)
+        self._fail(context, env, history, outcome, failure)
+
+    def _fail(
+        self,
+        context: Context,
+        env: Environment,
+        history: list[dict[str, Any]],
+        outcome: Outcome,
+        failure: Failure,
+    ) -> NoReturn:
+        history[-1]["kind"] = str(failure.kind)
+        context["ti"].xcom_push(ATTEMPTS_KEY, history)
+        cluster_id = history[-1]["cluster_id"]
+        raise AirflowFailException(message(outcome, failure, cluster_id, env.locations.emr_logs))
