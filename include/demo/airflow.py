@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from demo.paths import AIRFLOW_PORT, ROOT
 
 AIRFLOW = Path(sys.executable).parent / "airflow"
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_PASSWORDS = "simple_auth_manager_passwords.json.generated"  # where Airflow looks by default
 
 
 def environment(
@@ -40,10 +45,35 @@ def environment(
         "PYTHONPATH": f"{ROOT / 'include'}{os.pathsep}{ROOT / 'plugins'}",
         "RECSYS_ENVIRONMENT": "local",
         "NO_COLOR": 1,
+        "PATH": f"{AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     if config is not None:
         settings["RECSYS_CONFIG_DIR"] = config
     return {**os.environ, **aws, **{key: str(value) for key, value in settings.items()}}
+
+
+def ensure_password(home: Path) -> Path:
+    """Write a random password for the user admin unless there is one; return its file.
+
+    Airflow would make one itself, and print it into a log.
+    """
+    file = home / _PASSWORDS
+    if not file.is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}) + "\n")
+    return file
+
+
+def is_healthy(url: str) -> bool:
+    """Tell whether every component of the Airflow at a URL says that it is well."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310 - loopback http
+            parts = json.load(answer)
+    except (OSError, ValueError):
+        return False
+    names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    return all(parts[name]["status"] == "healthy" for name in names)
 
 
 def migrate(env: dict[str, str]) -> None:

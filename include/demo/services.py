@@ -27,10 +27,9 @@ from demo.paths import (
 )
 
 ENDPOINT = f"http://127.0.0.1:{LOCALAWS_PORT}"
+AIRFLOW_URL = f"http://127.0.0.1:{AIRFLOW_PORT}"
 _LOCALAWS_HEALTH = f"{ENDPOINT}/_localaws/health"
-_AIRFLOW_HEALTH = f"http://127.0.0.1:{AIRFLOW_PORT}/api/v2/monitor/health"
-_PASSWORDS = AIRFLOW_HOME / "simple_auth_manager_passwords.json.generated"
-_START_SECONDS = 240.0  # Airflow needs about 50 s on two cores, the first time a minute more
+_START_SECONDS = 240.0  # Airflow needs about 30 s on two cores, more beside other work
 _STOP_SECONDS = 30.0
 
 
@@ -39,16 +38,23 @@ def up() -> None:
     start_localaws()
     os.environ.update(localaws.testing.environment(ENDPOINT))
     snapshots.write(snapshots.MONTHS[-4:])
-    if not answers(_AIRFLOW_HEALTH):
-        print("starting Airflow (about a minute) ...", flush=True)
-        env = airflow.environment(AIRFLOW_HOME, localaws.testing.environment(ENDPOINT))
-        process = start("airflow", [str(airflow.AIRFLOW), "standalone"], env)
-        await_health("Airflow", process, lambda: answers(_AIRFLOW_HEALTH), LOGS / "airflow.log")
+    passwords = airflow.ensure_password(AIRFLOW_HOME)
+    if not airflow.is_healthy(AIRFLOW_URL):
+        start_airflow()
     print(
-        f"Airflow       http://127.0.0.1:{AIRFLOW_PORT}  user admin, password in {_PASSWORDS}\n"
+        f"Airflow       {AIRFLOW_URL}  user admin, password in {passwords}\n"
         f"embedded AWS  {ENDPOINT}  (buckets {', '.join(BUCKETS)})\n"
         "stop both with: make down"
     )
+
+
+def start_airflow() -> None:
+    """Start every component of Airflow and wait until all are well."""
+    print("starting Airflow (half a minute) ...", flush=True)
+    env = airflow.environment(AIRFLOW_HOME, localaws.testing.environment(ENDPOINT))
+    airflow.migrate(env)
+    processes = [start(name, [str(airflow.AIRFLOW), name], env) for name in airflow.COMPONENTS]
+    await_health("Airflow", processes, lambda: airflow.is_healthy(AIRFLOW_URL))
 
 
 def start_localaws() -> None:
@@ -60,14 +66,12 @@ def start_localaws() -> None:
         arguments += ["--bucket", bucket]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
     process = start("localaws", [sys.executable, "-m", "localaws", *arguments], env)
-    await_health(
-        "the embedded AWS", process, lambda: answers(_LOCALAWS_HEALTH), LOGS / "localaws.log"
-    )
+    await_health("the embedded AWS", [process], lambda: answers(_LOCALAWS_HEALTH))
 
 
 def down() -> None:
     """Stop what ``up`` started, Airflow first: its tasks talk to the embedded AWS."""
-    for name in ("airflow", "localaws"):
+    for name in (*reversed(airflow.COMPONENTS), "localaws"):
         stop(name)
 
 
@@ -111,17 +115,22 @@ def answers(url: str) -> bool:
 
 
 def await_health(
-    name: str, process: subprocess.Popen[bytes], healthy: Callable[[], bool], log: Path
+    name: str, processes: Sequence[subprocess.Popen[bytes]], healthy: Callable[[], bool]
 ) -> None:
     """Wait until a service answers.
 
     Raises:
-        RuntimeError: it ended, or it took too long; the message names its log.
+        RuntimeError: one of its processes ended, or it took too long; the message says where the
+            logs are.
     """
-    if _await(lambda: healthy() or process.poll() is not None, _START_SECONDS) and healthy():
+
+    def ended() -> bool:
+        return any(process.poll() is not None for process in processes)
+
+    if _await(lambda: ended() or healthy(), _START_SECONDS) and not ended():
         return
-    state = "ended" if process.poll() is not None else f"gave no answer in {_START_SECONDS:.0f} s"
-    message = f"{name} {state}; see {log}"
+    state = "has ended" if ended() else f"gave no healthy answer in {_START_SECONDS:.0f} s"
+    message = f"{name} {state}; see the logs in {LOGS}, then `make down`"
     raise RuntimeError(message)
 
 

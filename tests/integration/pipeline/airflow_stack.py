@@ -19,7 +19,6 @@ import requests
 
 from demo import airflow
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 PASSWORD = secrets.token_hex(8)
 
 
@@ -66,14 +65,6 @@ class Stack:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         process.wait(timeout=60)
-
-    def healthy(self) -> bool:
-        try:
-            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
-        except (requests.RequestException, ValueError):
-            return False
-        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-        return all(health[part]["status"] == "healthy" for part in parts)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Call the REST API as a user would, logged in."""
@@ -144,9 +135,11 @@ def running(home: Path, aws: dict[str, str], config: Path) -> Iterator[Stack]:
     airflow.migrate(env)
     stack = Stack(env, f"http://127.0.0.1:{port}", home)
     try:
-        for component in COMPONENTS:
+        for component in airflow.COMPONENTS:
             stack.start(component)
-        await_that(stack.healthy, 180, f"a healthy Airflow; its logs are in {home}")
+        await_that(
+            lambda: airflow.is_healthy(stack.url), 180, f"a healthy Airflow; its logs are in {home}"
+        )
         yield stack
     finally:
         for component in list(stack.processes):
