@@ -11,7 +11,7 @@ LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export PYTHONPATH := include:plugins
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-dev demo up down airflow test check format lock clean
+.PHONY: help setup setup-dev demo up down airflow plan prices policies wheelhouse test check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,18 @@ down: ## Stop what `make up` started
 
 airflow: setup ## Run a command of that Airflow: make airflow ARGS="dags list"
 	@$(BIN)/python -m demo.services airflow $(ARGS)
+
+plan: setup ## What a run would ask for and cost: make plan RECOMMENDER=complete_journey ENVIRONMENT=aws
+	@$(BIN)/python -m recsys_emr.plan $(RECOMMENDER) $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
+
+prices: setup ## Refresh the price table from AWS (needs credentials): make prices ENVIRONMENT=aws
+	@$(BIN)/python -m recsys_emr.price_list $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))
+
+policies: setup ## IAM policies of an environment: make policies ENVIRONMENT=aws [OUT=folder]
+	@$(BIN)/python -m recsys_emr.policies $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) $(if $(OUT),--out $(OUT))
+
+wheelhouse: setup ## Wheels for the nodes: make wheelhouse ARCH=arm64 [OUT=folder] [UPLOAD=aws]
+	@$(BIN)/python -m recsys_emr.wheelhouse $(ARCH) $(or $(OUT),var/wheels) $(if $(UPLOAD),--upload $(UPLOAD))
 
 test: setup-dev ## Run all tests
 	$(BIN)/python -m pytest
