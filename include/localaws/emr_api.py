@@ -10,6 +10,7 @@ from moto.emr.responses import ElasticMapReduceResponse
 
 from localaws.emr_documents import ClusterDocument, Json
 from localaws.emr_instances import instance_fleets, instance_groups, instances
+from localaws.emr_job_flows import job_flow
 from localaws.emr_service import EmrService
 
 # What EMR returns at most in one answer of its lists.
@@ -18,7 +19,6 @@ PAGE_LENGTH = 50
 # moto's code for these would look for clusters of its own and fail: refuse in EMR's words instead.
 _UNSUPPORTED = (
     "add_instance_groups",
-    "describe_job_flows",
     "modify_instance_groups",
     "put_auto_scaling_policy",
     "remove_auto_scaling_policy",
@@ -55,6 +55,18 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         )
         everything = [document.id for document in self.service.clusters()]
         return self._page("Clusters", [document.summary() for document in found], everything)
+
+    def describe_job_flows(self) -> ActionResult:
+        """Describe clusters as EMR did before DescribeCluster; deprecated, kept for old clients."""
+        data = self.request_data
+        wanted = data.get("JobFlowIds") or ()
+        if wanted:
+            self.service.job_flows(wanted)
+        found = self.service.clusters((), data.get("CreatedAfter"), data.get("CreatedBefore"))
+        states = set(data.get("JobFlowStates") or ())
+        details = [job_flow(document) for document in found if not wanted or document.id in wanted]
+        shown = [d for d in details if not states or d["ExecutionStatusDetail"]["State"] in states]
+        return ActionResult({"JobFlows": shown})
 
     def terminate_job_flows(self) -> ActionResult:
         """Terminate clusters."""
@@ -171,8 +183,11 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         return ActionResult({"InstanceFleets": instance_fleets(self._cluster())})
 
     def list_instances(self) -> ActionResult:
-        """List the one instance there is: this machine."""
-        return ActionResult({"Instances": instances(self._cluster())})
+        """List a cluster's instances: this machine plays the primary, the others are not there."""
+        cluster = self._cluster()
+        everything = [node["Id"] for node in instances(cluster)]
+        found = instances(cluster, _instance_kinds(self.request_data))
+        return self._page("Instances", found, everything)
 
     def _cluster(self) -> ClusterDocument:
         return self.service.cluster(self.request_data.get("ClusterId")).document
@@ -202,6 +217,12 @@ class LocalEmrResponse(ElasticMapReduceResponse):
         for cluster in self.service.job_flows(self.request_data.get("JobFlowIds") or []):
             self.service.change(cluster, lambda document: setattr(document, attribute, value))
         return EmptyResult()
+
+
+def _instance_kinds(data: Json) -> list[str]:
+    """Return the kinds of node that ListInstances asks for, by either of its filters."""
+    fleet_type = data.get("InstanceFleetType")
+    return [*(data.get("InstanceGroupTypes") or []), *([fleet_type] if fleet_type else [])]
 
 
 def _refusal(operation: str) -> Callable[[BaseResponse], Any]:

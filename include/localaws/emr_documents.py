@@ -13,6 +13,9 @@ CLUSTER_DONE = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 CLUSTER_ENDING = CLUSTER_DONE | {"TERMINATING"}
 STEP_DONE = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
+# The one availability zone there is.
+ZONE = "us-east-1a"
+
 Json = dict[str, Any]
 
 
@@ -151,6 +154,7 @@ class ClusterDocument:
         )
         copied += ("SecurityConfiguration", "CustomAmiId", "EbsRootVolumeSize", "ScaleDownBehavior")
         copied += ("OSReleaseLabel", "PlacementGroups", "KerberosAttributes", "RepoUpgradeOnBoot")
+        copied += ("EbsRootVolumeIops", "EbsRootVolumeThroughput", "LogEncryptionKmsKeyId")
         return {
             **self.summary(),
             **{name: self.request[name] for name in copied if self.request.get(name) is not None},
@@ -170,7 +174,10 @@ class ClusterDocument:
     def _instance_attributes(self, instances: Json) -> Json:
         names: tuple[str, ...] = ("Ec2KeyName", "Ec2SubnetId", "EmrManagedMasterSecurityGroup")
         names += ("EmrManagedSlaveSecurityGroup", "ServiceAccessSecurityGroup")
+        names += ("AdditionalMasterSecurityGroups", "AdditionalSlaveSecurityGroups")
         attributes = {name: instances[name] for name in names if instances.get(name)}
+        zone = (instances.get("Placement") or {}).get("AvailabilityZone")
+        attributes["Ec2AvailabilityZone"] = zone or ZONE
         if instances.get("Ec2SubnetIds"):
             attributes["RequestedEc2SubnetIds"] = instances["Ec2SubnetIds"]
             attributes.setdefault("Ec2SubnetId", instances["Ec2SubnetIds"][0])

@@ -4,9 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import NoReturn
 
-from moto.emr.exceptions import InvalidRequestException, ValidationException
+from moto.emr.exceptions import InvalidCluster, InvalidRequestException
 
 from localaws.emr_cluster import Cluster, Ending, Workplace
 from localaws.emr_documents import (
@@ -18,9 +17,8 @@ from localaws.emr_documents import (
     interrupt,
     new_id,
 )
+from localaws.emr_validation import check_run_job_flow, has_three_primaries, idle_timeout, refuse
 
-# AWS's limits for AutoTerminationPolicy, in seconds.
-IDLE_SECONDS = (60, 604_800)
 # More than any kill takes: SIGTERM's grace, SIGKILL's, and the logs' last shipment.
 SHUTDOWN_SECONDS = 20.0
 
@@ -46,11 +44,7 @@ class EmrService:
     def run(self, request: Json) -> ClusterDocument:
         """Start a cluster from a RunJobFlow request."""
         instances = request.get("Instances") or {}
-        _check_instances(instances)
-        if request.get("StepConcurrencyLevel") not in {None, 1}:
-            _refuse_validation(
-                "the embedded EMR runs one step at a time: StepConcurrencyLevel must be 1"
-            )
+        check_run_job_flow(request)
         cluster_id = new_id("j")
         policy = request.get("AutoTerminationPolicy")
         document = ClusterDocument(
@@ -59,10 +53,13 @@ class EmrService:
             request=request,
             created=time.time(),
             tags=_tags(request.get("Tags")),
-            termination_protected=bool(instances.get("TerminationProtected")),
-            keep_alive=bool(instances.get("KeepJobFlowAliveWhenNoSteps")),
+            # EMR protects and keeps a cluster of three primary nodes, whatever was asked.
+            termination_protected=bool(instances.get("TerminationProtected"))
+            or has_three_primaries(instances),
+            keep_alive=bool(instances.get("KeepJobFlowAliveWhenNoSteps"))
+            or has_three_primaries(instances),
             visible=bool(request.get("VisibleToAllUsers", True)),
-            idle_timeout=_idle_timeout(policy) if policy else None,
+            idle_timeout=idle_timeout(policy) if policy else None,
             steps=_new_steps(request.get("Steps")),
         )
         cluster = Cluster(document, self._workplace)
@@ -75,7 +72,7 @@ class EmrService:
         """Find a cluster for the requests that name a ClusterId."""
         found = self._clusters.get(cluster_id or "")
         if found is None:
-            raise InvalidRequestException(f"Cluster id '{cluster_id}' is not valid.")
+            raise InvalidCluster(str(cluster_id))
         return found
 
     def find(self, cluster_id: str) -> ClusterDocument | None:
@@ -87,7 +84,7 @@ class EmrService:
         """Find clusters for the older requests that name JobFlowIds; they word the error differently."""
         wanted = list(cluster_ids)
         if not wanted or any(cluster_id not in self._clusters for cluster_id in wanted):
-            _refuse_validation("Specified job flow ID not valid")
+            refuse("Specified job flow ID not valid")
         return [self._clusters[cluster_id] for cluster_id in wanted]
 
     def clusters(
@@ -116,9 +113,9 @@ class EmrService:
         cluster = self.job_flows([cluster_id])[0]
         documents = _new_steps(steps)
         if not documents:
-            _refuse_validation("expected at least one step, found none")
+            refuse("expected at least one step, found none")
         if not cluster.add_steps(documents):
-            _refuse_validation(
+            refuse(
                 "A job flow that is shutting down, terminating, or finished may not be modified."
             )
         return [step.id for step in documents]
@@ -163,21 +160,21 @@ class EmrService:
             else:
                 cluster.terminate(Ending("USER_REQUEST", "Terminated by user request"))
         if protected:
-            _refuse_validation(
+            refuse(
                 "Could not shut down one or more job flows since they are termination protected."
             )
 
     def change(self, cluster: Cluster, change: Callable[[ClusterDocument], None]) -> None:
         """Change a setting of a cluster that has not ended."""
         if cluster.document.state in CLUSTER_DONE:
-            _refuse_validation(
+            refuse(
                 "A job flow that is shutting down, terminating, or finished may not be modified."
             )
         cluster.update(change)
 
     def set_auto_termination(self, cluster_id: str, policy: Json | None) -> None:
         """Put or (None) remove a cluster's AutoTerminationPolicy."""
-        seconds = _idle_timeout(policy) if policy else None
+        seconds = idle_timeout(policy) if policy else None
 
         def change(document: ClusterDocument) -> None:
             document.idle_timeout = seconds
@@ -197,36 +194,6 @@ class EmrService:
     def _snapshot(self) -> list[tuple[str, Cluster]]:
         with self._lock:
             return list(self._clusters.items())
-
-
-def _refuse_validation(message: str) -> NoReturn:
-    raise ValidationException(message)
-
-
-def _check_instances(instances: Json) -> None:
-    kinds = [
-        name
-        for name, given in (
-            ("InstanceGroups", instances.get("InstanceGroups")),
-            ("InstanceFleets", instances.get("InstanceFleets")),
-            ("MasterInstanceType", instances.get("MasterInstanceType")),
-        )
-        if given
-    ]
-    if len(kinds) > 1:
-        _refuse_validation(f"expected one way to ask for instances, found {', '.join(kinds)}")
-    for name, role in (("InstanceGroups", "InstanceRole"), ("InstanceFleets", "InstanceFleetType")):
-        roles = [entry.get(role) for entry in instances.get(name) or []]
-        if roles and roles.count("MASTER") != 1:
-            _refuse_validation(f"expected one MASTER in {name}, found {roles.count('MASTER')}")
-
-
-def _idle_timeout(policy: Json) -> int:
-    seconds = int(policy.get("IdleTimeout") or 0)
-    low, high = IDLE_SECONDS
-    if not low <= seconds <= high:
-        _refuse_validation(f"IdleTimeout must be {low} to {high} seconds, found {seconds}")
-    return seconds
 
 
 def _new_steps(steps: list[Json] | None) -> list[StepDocument]:

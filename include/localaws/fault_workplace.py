@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localaws import fault_step
 from localaws.emr_cluster import Ending, Outcome
-from localaws.emr_documents import ClusterDocument, StepDocument
+from localaws.emr_documents import ZONE, ClusterDocument, StepDocument
 from localaws.emr_instances import wanted_capacity
 from localaws.emr_workplace import LOG_NAMES, LocalWorkplace, error_detail
 from localaws.fault_rules import (
@@ -28,10 +28,9 @@ from localaws.fault_rules import (
     StepHang,
 )
 from localaws.faults import Faults, Target, moment_of
-from localaws.s3_service import REGION, S3Service
+from localaws.s3_service import S3Service
 from localaws.steps import Command
 
-ZONE = f"{REGION}a"
 _LEARN = "Learn more at https://docs.aws.amazon.com/console/elasticmapreduce"
 
 

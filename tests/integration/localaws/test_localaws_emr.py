@@ -236,6 +236,9 @@ def test_unknown_ids_are_emrs_errors(emr: "EMRClient", run_cluster: RunCluster) 
     known = run_cluster(keep_alive=True)
     not_valid = ("InvalidRequestException", "Cluster id 'j-NONE' is not valid.")
     assert refused(lambda: emr.describe_cluster(ClusterId="j-NONE")) == not_valid
+    with pytest.raises(ClientError) as error:
+        emr.describe_cluster(ClusterId="j-NONE")
+    assert error.value.response["ErrorCode"] == "NoSuchCluster"  # type: ignore[typeddict-item]  # EMR's own field
     assert refused(lambda: emr.list_steps(ClusterId="j-NONE")) == not_valid
     assert refused(lambda: emr.describe_step(ClusterId="j-NONE", StepId="s")) == not_valid
     assert refused(lambda: emr.cancel_steps(ClusterId="j-NONE", StepIds=["s"])) == not_valid
@@ -331,6 +334,35 @@ def test_instance_groups_are_listed(emr: "EMRClient", run_cluster: RunCluster) -
         ("CORE", 2),
     ]
     end_of(emr, cluster_id)
+
+
+def test_cluster_of_three_primaries_is_kept_and_protected(
+    emr: "EMRClient",
+) -> None:
+    groups: Any = [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 3}]
+    cluster_id = str(emr.run_job_flow(Name="ha", Instances={"InstanceGroups": groups})["JobFlowId"])
+    cluster = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
+    assert (cluster["AutoTerminate"], cluster["TerminationProtected"]) == (False, True)
+    assert len(emr.list_instances(ClusterId=cluster_id)["Instances"]) == 3
+    emr.set_termination_protection(JobFlowIds=[cluster_id], TerminationProtected=False)
+    emr.terminate_job_flows(JobFlowIds=[cluster_id])
+    end_of(emr, cluster_id)
+
+
+def test_older_description_finds_clusters_by_id_and_state(
+    emr: "EMRClient", run_cluster: RunCluster
+) -> None:
+    cluster_id = run_cluster(python("pass"))
+    end_of(emr, cluster_id)
+    found = emr.describe_job_flows(JobFlowIds=[cluster_id])["JobFlows"]
+    assert [(f["JobFlowId"], f["ExecutionStatusDetail"]["State"]) for f in found] == [
+        (cluster_id, "COMPLETED")
+    ]
+    waiting = emr.describe_job_flows(JobFlowStates=["WAITING"])["JobFlows"]
+    assert cluster_id not in {flow["JobFlowId"] for flow in waiting}
+    assert refused(lambda: emr.describe_job_flows(JobFlowIds=["j-NONE"]))[0] == (
+        "ValidationException"
+    )
 
 
 def test_clusters_are_listed_by_state_and_time_newest_first(
