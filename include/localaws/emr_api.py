@@ -135,7 +135,9 @@ class LocalEmrResponse(ElasticMapReduceResponse):
     def add_job_flow_steps(self) -> ActionResult:
         """Queue steps."""
         data = self.request_data
-        step_ids = self.service.add_steps(data["JobFlowId"], data.get("Steps") or [])
+        step_ids = self.service.add_steps(
+            data["JobFlowId"], data.get("Steps") or [], data.get("ExecutionRoleArn")
+        )
         return ActionResult({"StepIds": step_ids})
 
     def describe_step(self) -> ActionResult:

@@ -77,7 +77,9 @@ class StepDocument:
         }
         if self.failure:
             status["FailureDetails"] = dict(self.failure)
+        role = self.request.get("ExecutionRoleArn")
         return {
+            **({"ExecutionRoleArn": role} if role else {}),
             "Id": self.id,
             "Name": self.request["Name"],
             "Config": config,

@@ -90,8 +90,9 @@ def _group(group: Json) -> Json:
 
 
 def _step(step: StepDocument) -> Json:
+    request = {name: value for name, value in step.request.items() if name != "ExecutionRoleArn"}
     return {
-        "StepConfig": {**step.request, "ActionOnFailure": step.action_on_failure},
+        "StepConfig": {**request, "ActionOnFailure": step.action_on_failure},
         "ExecutionStatusDetail": {
             "State": _STEP_STATES.get(step.state, step.state),
             "CreationDateTime": moment(step.created),

@@ -108,10 +108,11 @@ class EmrService:
             reverse=True,
         )
 
-    def add_steps(self, cluster_id: str, steps: list[Json]) -> list[str]:
-        """Queue steps; their ids."""
+    def add_steps(self, cluster_id: str, steps: list[Json], role: str | None = None) -> list[str]:
+        """Queue steps; their ids. The runtime role is shown again and gives or takes no right here."""
         cluster = self.job_flows([cluster_id])[0]
-        documents = _new_steps(steps)
+        extra = {"ExecutionRoleArn": role} if role else {}
+        documents = _new_steps([{**step, **extra} for step in steps])
         if not documents:
             refuse("expected at least one step, found none")
         if not cluster.add_steps(documents):

@@ -24,6 +24,9 @@ _CLUSTER_ONLY = re.compile(
 # Exported variables that name places of an EMR node.
 _NODE_VARIABLES = {"JAVA_HOME", "SPARK_HOME", "HADOOP_HOME", "HADOOP_CONF_DIR", "SPARK_CONF_DIR"}
 
+# Of Spark's examples the one that tutorials and system tests of EMR run.
+_PYTHON_EXAMPLES = {"SparkPi": "pi.py"}
+
 
 def is_cluster_only(key: str) -> bool:
     """Tell whether a Spark property only makes sense on YARN, on EMR's Spark or over EMRFS."""
@@ -60,6 +63,12 @@ def exported_environment(
         for name, value in variables.items()
         if name not in _NODE_VARIABLES
     }
+
+
+def python_example(name: str, spark_home: Path) -> Path | None:
+    """Return the Python twin of one of Spark's JVM examples: their jar is not in the pyspark wheel."""
+    twin = _PYTHON_EXAMPLES.get(name.removeprefix("org.apache.spark.examples."))
+    return None if twin is None else spark_home / "examples/src/main/python" / twin
 
 
 def mount_settings(mirror: Path, buckets: Iterable[str]) -> dict[str, str]:

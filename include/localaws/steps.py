@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from localaws.spark_settings import (
     is_cluster_only,
     local_python,
     mount_settings,
+    python_example,
     spark_defaults,
 )
 
@@ -133,10 +134,13 @@ def translate(
     configurations = list(configurations)
     environment = _environment(settings, identity)
     environment |= exported_environment(configurations, settings.python)
-    if PurePosixPath(args[0]).name == "spark-submit":
+    program = PurePosixPath(args[0]).name
+    if program == "spark-submit":
         return _spark_submit(args[1:], configurations, settings, environment)
-    program = settings.python if PYTHON_COMMAND.match(args[0]) else args[0]
-    return Command(argv=[program, *args[1:]], environment=environment)
+    if program == "run-example":
+        return _run_example(args[1:], configurations, settings, environment)
+    found = settings.python if PYTHON_COMMAND.match(args[0]) else args[0]
+    return Command(argv=[found, *args[1:]], environment=environment)
 
 
 def _environment(settings: Settings, identity: Mapping[str, str]) -> dict[str, str]:
@@ -168,6 +172,21 @@ def _environment(settings: Settings, identity: Mapping[str, str]) -> dict[str, s
         bins.append(str(settings.java_home / "bin"))
     environment["PATH"] = os.pathsep.join([*bins, os.environ.get("PATH", os.defpath)])
     return environment
+
+
+def _run_example(
+    args: list[str],
+    configurations: list[Mapping[str, Any]],
+    settings: Settings,
+    environment: dict[str, str],
+) -> Command:
+    name = args[0] if args else ""
+    twin = python_example(name, settings.spark_home)
+    if twin is None:
+        raise StepError(f"run-example: the embedded EMR has SparkPi only, found {name!r}")
+    found = _spark_submit([str(twin), *args[1:]], configurations, settings, environment)
+    note = f"{name} is run as {twin.name}: the JVM examples are not in the pyspark package"
+    return replace(found, notes=[note, *found.notes])
 
 
 def _spark_submit(

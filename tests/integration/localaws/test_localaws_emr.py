@@ -131,7 +131,14 @@ def test_cancel_and_wait_cancels_the_rest_and_waits_for_new_steps(
     )
     emr.get_waiter("cluster_running").wait(ClusterId=cluster_id, WaiterConfig=FAST)
     until(lambda: states(emr, cluster_id) == ["FAILED", "CANCELLED"])
-    added = emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[python("pass")])["StepIds"]  # type: ignore[list-item]
+    role = "arn:aws:iam::123456789012:role/of-the-step"
+    added = emr.add_job_flow_steps(
+        JobFlowId=cluster_id,
+        Steps=[python("pass")],  # type: ignore[list-item]
+        ExecutionRoleArn=role,
+    )["StepIds"]
+    shown = emr.describe_step(ClusterId=cluster_id, StepId=added[0])["Step"]
+    assert shown["ExecutionRoleArn"] == role
     emr.get_waiter("step_complete").wait(ClusterId=cluster_id, StepId=added[0], WaiterConfig=FAST)
     until(lambda: cluster_id in listed(emr, ["WAITING"]))
     emr.set_keep_job_flow_alive_when_no_steps(

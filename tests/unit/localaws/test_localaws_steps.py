@@ -49,6 +49,17 @@ def test_other_programs_are_left_alone() -> None:
     assert command("./venv/bin/python", "x.py").argv[0] == "./venv/bin/python"
 
 
+def test_sparks_own_example_runs_as_its_python_twin() -> None:
+    found = command("/usr/lib/spark/bin/run-example", "SparkPi", "10")
+    assert found.argv[0] == "/env/pyspark/bin/spark-submit"
+    assert found.argv[-2:] == ["/env/pyspark/examples/src/main/python/pi.py", "10"]
+    assert any("pi.py" in note for note in found.notes)
+    with pytest.raises(StepError, match="SparkTC"):
+        command("run-example", "SparkTC")
+    with pytest.raises(StepError, match="run-example"):
+        command("run-example")
+
+
 @pytest.mark.parametrize(
     "options",
     [
