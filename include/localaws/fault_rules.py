@@ -2,6 +2,12 @@
 
 A rule says what goes wrong (`kind` and its settings), where (`match`, `service`, `operations`) and how
 often (`after`, `times`, `probability`). A rule that could never strike is refused, not ignored.
+Rules are not kept over a restart. Several may be set; of one kind the first that strikes does. Examples:
+
+    {"kind": "reset", "service": "emr", "operations": ["RunJobFlow"], "when": "after", "times": 1}
+    {"kind": "spot_loss", "match": {"tags": {"recsys:stage": "train"}}, "seconds": 5, "times": 1}
+    {"kind": "error", "service": "s3", "code": "SlowDown", "probability": 0.2,
+     "match": {"bucket": "models", "key": "groceries/versions/"}}
 """
 
 from fnmatch import fnmatchcase
@@ -97,7 +103,10 @@ class Rule(_Strict):
 
 
 class BootstrapFailure(Rule):
-    """Let a bootstrap action return a non-zero code: BOOTSTRAP_FAILURE."""
+    """Let the first bootstrap action return a non-zero code: BOOTSTRAP_FAILURE.
+
+    A cluster without bootstrap actions fails as EMR's own installation of the applications does.
+    """
 
     kind: Literal["bootstrap_failure"]
     code: int = Field(default=1, ge=1, le=255)

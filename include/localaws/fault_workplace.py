@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from localaws import fault_step
 from localaws.emr_cluster import Ending, Outcome
@@ -44,6 +45,7 @@ class FaultyWorkplace(LocalWorkplace):
         self._spoiled: dict[str, Rule] = {}
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
+        self._closed = False
 
     def seconds_to_start(self, cluster: ClusterDocument) -> float:
         """Return how long STARTING lasts."""
@@ -57,15 +59,17 @@ class FaultyWorkplace(LocalWorkplace):
         return _no_capacity(cluster, rule, target) if rule else super().provision(cluster)
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
-        """Let the first bootstrap action fail, if so told; there must be one."""
+        """Let the first bootstrap action fail, if so told; without one, what EMR itself installs."""
         failed = super().bootstrap(cluster)
-        if failed or not cluster.request.get("BootstrapActions"):
-            return failed
-        rule = self._faults.take(BootstrapFailure, moment_of(cluster))
+        rule = None if failed else self._faults.take(BootstrapFailure, moment_of(cluster))
         if rule is None:
-            return None
-        node = f"node/{cluster.primary_instance}/bootstrap-actions/1"
-        self.ship(cluster, f"{node}/stderr.gz", rule.stderr.encode())
+            return failed
+        node = f"node/{cluster.primary_instance}"
+        if not cluster.request.get("BootstrapActions"):
+            place = f"{node}/provision-node/apps-phase/0/{uuid4()}"
+            self.ship(cluster, f"{place}/stderr.gz", rule.stderr.encode())
+            return _provisioning_failed(cluster)
+        self.ship(cluster, f"{node}/bootstrap-actions/1/stderr.gz", rule.stderr.encode())
         return _bootstrap_failed(cluster, rule)
 
     def execute(
@@ -126,16 +130,16 @@ class FaultyWorkplace(LocalWorkplace):
     def close(self) -> None:
         """Give up logs that have not been shipped yet; the store is about to close."""
         with self._lock:
+            self._closed = True
             for timer in self._timers:
                 timer.cancel()
-            self._timers.clear()
 
     def _ship_later(
         self, seconds: float, cluster: ClusterDocument, contents: dict[str, bytes]
     ) -> None:
         def ship() -> None:
-            with self._lock:  # close() waits for a shipment under way
-                for name, content in contents.items():
+            with self._lock:  # close() waits for a shipment under way, and none begins after it
+                for name, content in ({} if self._closed else contents).items():
                     self.ship(cluster, name, content)
 
         timer = threading.Timer(seconds, ship)
@@ -180,6 +184,13 @@ def _bootstrap_failed(cluster: ClusterDocument, rule: BootstrapFailure) -> Endin
     }
     error = error_detail("BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE", message, data)
     return Ending("BOOTSTRAP_FAILURE", message, (error,))
+
+
+def _provisioning_failed(cluster: ClusterDocument) -> Ending:
+    message = (
+        f"On the master instance ({cluster.primary_instance}), application provisioning failed"
+    )
+    return Ending("BOOTSTRAP_FAILURE", message)
 
 
 def _instances_lost(cluster: ClusterDocument, rule: SpotLoss) -> Ending:

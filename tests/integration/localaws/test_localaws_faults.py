@@ -409,6 +409,18 @@ def test_bootstrap_failure_names_action_and_code_and_leaves_its_log(
     assert other["State"] == "TERMINATED"
 
 
+def test_bootstrap_failure_without_actions_is_failed_provisioning(
+    emr: "EMRClient", s3: "S3Client", run_cluster: RunCluster, fault: SetFaults
+) -> None:
+    with fault({"kind": "bootstrap_failure", "stderr": "no spark\n"}):
+        cluster_id = run_cluster(PASS)
+        reason = end_of(emr, cluster_id)["StateChangeReason"]
+    assert reason["Code"] == "BOOTSTRAP_FAILURE"
+    assert reason["Message"].endswith(", application provisioning failed")
+    found = s3.list_objects_v2(Bucket="logs", Prefix=f"emr/{cluster_id}/node/")["Contents"]
+    assert read_log(s3, "logs", found[0]["Key"]) == "no spark\n"
+
+
 # Steps
 
 
