@@ -27,7 +27,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current
 
 from recommender import config, environment
 from recommender.config import Recommender
-from recsys_emr import pipeline
+from recsys_emr import pipeline, spending
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.sensors import WaitForSnapshot
 
@@ -79,7 +79,8 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         @task
         def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
             """Hold the budget, find the champion, write down the jobs of the training cluster."""
-            return pipeline.plan_train(settings, run, current_params(), spent)
+            spending.hold_budget(settings, spent)
+            return pipeline.plan_train(settings, run, current_params())
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +140,8 @@ def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> tuple[Any, Any]:
 
     @task(trigger_rule="all_done")  # a cluster that failed has cost money, too
     def price() -> dict[str, Any]:
-        """Say what the cluster has cost."""
-        return pipeline.price_stage(stage, shape, get_current_context())
+        """Say what the stage's clusters have cost: one, or more after a retry."""
+        return spending.price_stage(stage, shape, get_current_context())
 
     with TaskGroup(group_id=stage):
         submit = SubmitCluster(task_id="submit", stage=stage, shape=shape, code=code, plan=plan)
@@ -149,10 +150,12 @@ def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> tuple[Any, Any]:
             cluster_id=submit.output,
             shape=shape,
             plan=plan,
+            stage=stage,
+            code=code,
             execution_timeout=None,  # it would count the hours of the wait; the shape has its own
         )
         paid: Any = price()
-        terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output)
+        terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output, stage=stage)
         submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
     return wait, paid
 
@@ -164,7 +167,8 @@ def planned(settings: Recommender, config_file: Path, run: Any) -> Any:  # noqa:
     def plan(run: dict[str, Any]) -> bool:
         """Log the requests, the policies and the price; hold the budget."""
         context = get_current_context()
-        found = pipeline.plan_run(settings, str(config_file), run, context)
+        champion = pipeline.champion_uri(settings)
+        found = spending.plan_run(settings, str(config_file), run, champion, context)
         context["ti"].xcom_push("plan", found)
         return not context["params"]["plan_only"]
 

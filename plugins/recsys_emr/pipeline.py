@@ -11,13 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import environment, gate, pricing, registry, snapshots, staging, storage
+from recommender import environment, gate, registry, snapshots, staging, storage
 from recommender.config import Recommender
-from recommender.errors import ConfigError, ConflictError, RecommenderError
+from recommender.errors import ConflictError, RecommenderError
 from recommender.locations import PROFILE, REPORT, Locations, join
-from recsys_emr import clusters, costs, stages
+from recsys_emr import costs, stages
 from recsys_emr import plan as planning
 
 if TYPE_CHECKING:
@@ -87,27 +87,6 @@ def may_wait(
     return age < dt.timedelta(hours=recommender.snapshot_wait_hours)
 
 
-def plan_run(
-    recommender: Recommender, config_file: str, run: dict[str, Any], context: Context
-) -> dict[str, Any]:
-    """Log the exact requests, paths, policies, minutes and price, and hold it to the budget."""
-    try:
-        plan = planning.make(
-            environment.load(),
-            recommender,
-            Path(config_file),
-            run,
-            run_id=context["dag_run"].run_id,
-            params=context["params"],
-            champion=_champion_uri(recommender),
-        )
-        log.info("the plan:\n%s", plan.text())
-        costs.check_budget(plan.budget_usd, [], [stage.expected for stage in plan.stages])
-    except (ConfigError, costs.BudgetError) as error:
-        raise AirflowFailException(str(error)) from error
-    return plan.to_json()
-
-
 def stage_code(config_file: str) -> dict[str, str]:
     """Upload the code and the configuration under their content hash."""
     staged = staging.stage(environment.load().locations, Path(config_file))
@@ -121,55 +100,10 @@ def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_train(
-    recommender: Recommender,
-    run: dict[str, Any],
-    params: dict[str, Any],
-    spent: list[dict[str, Any]],
+    recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
 ) -> dict[str, Any]:
-    """Find the champion to stand against; return the jobs of the training cluster.
-
-    Args:
-        recommender: its configuration.
-        run: what ``resolve_run`` returned.
-        params: the run's Params.
-        spent: what ``price_stage`` returned for the stages that have run.
-    """
-    env = environment.load()
-    try:
-        to_come = costs.expected(env, recommender.clusters.train, pricing.load(env.emr.region))
-        costs.check_budget(recommender.budget_usd, spent, [to_come])
-    except (ConfigError, costs.BudgetError) as error:
-        raise AirflowFailException(str(error)) from error
-    return stages.train(run, params, _champion_uri(recommender))
-
-
-def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
-    """Return what a stage's cluster has cost, whether it ended well or not.
-
-    A price that cannot be had does not fail a run, but is not zero either: after the last retry it
-    is unknown, and a budget refuses to go on with that.
-    """
-    # Not an argument: what follows a setup task directly has to run on its success alone.
-    cluster_id = context["ti"].xcom_pull(task_ids=f"{stage}.submit")
-    if cluster_id is None:
-        message = f"stage {stage} has no cluster and so no price"
-        raise AirflowSkipException(message)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    env = environment.load()
-    table = pricing.load(env.emr.region)
-    try:
-        client = clusters.emr_client(env.emr.region)
-        usage = costs.read_usage(client, cluster_id, env.shape(shape), dt.datetime.now(dt.UTC))
-        cost = pricing.cost(usage, table)
-    except (BotoCoreError, ClientError) as error:
-        if context["ti"].try_number <= context["ti"].max_tries:
-            raise
-        log.warning("EMR does not tell what cluster %s has cost: %s", cluster_id, error)
-        cost = pricing.Cost(None, 0.0, (f"cluster {cluster_id}",))
-    priced = costs.stage_cost(stage, cost, table, simulated=env.simulated)
-    log.info("cluster %s:\n%s", cluster_id, costs.describe([priced], None))
-    return priced
+    """Find the champion to stand against; return the jobs of the training cluster."""
+    return stages.train(run, params, champion_uri(recommender))
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:
@@ -267,7 +201,8 @@ def refuse(decision: dict[str, Any]) -> dict[str, Any]:
     return {"verdict": verdict.verdict, "reason": verdict.reason}
 
 
-def _champion_uri(recommender: Recommender) -> str | None:
+def champion_uri(recommender: Recommender) -> str | None:
+    """Return the directory of the version in use; None before the first."""
     current = registry.read_champion(environment.load().locations, recommender.name)
     if current is None:
         log.info("no champion yet: the popularity baselines alone decide")

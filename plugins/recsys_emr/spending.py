@@ -1,0 +1,104 @@
+"""Do what the DAG's tasks do about money: plan a run, price a stage, hold the budget between.
+
+Turns Airflow's context into calls of ``plan`` and ``costs``, which know the how.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from recommender import environment, pricing
+from recommender.config import Recommender
+from recommender.errors import ConfigError
+from recsys_emr import clusters, costs
+from recsys_emr import plan as planning
+from recsys_emr.stage_task import owner_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def plan_run(
+    recommender: Recommender,
+    config_file: str,
+    run: dict[str, Any],
+    champion: str | None,
+    context: Context,
+) -> dict[str, Any]:
+    """Log the exact requests, paths, policies, minutes and price, and hold it to the budget.
+
+    Args:
+        recommender: its configuration.
+        config_file: the file of that configuration.
+        run: what ``resolve_run`` returned.
+        champion: directory of the version in use; None before the first.
+        context: the task's.
+    """
+    try:
+        plan = planning.make(
+            environment.load(),
+            recommender,
+            Path(config_file),
+            run,
+            run_id=context["dag_run"].run_id,
+            params=context["params"],
+            champion=champion,
+        )
+        log.info("the plan:\n%s", plan.text())
+        costs.check_budget(plan.budget_usd, [], [stage.expected for stage in plan.stages])
+    except (ConfigError, costs.BudgetError) as error:
+        raise AirflowFailException(str(error)) from error
+    return plan.to_json()
+
+
+def hold_budget(recommender: Recommender, spent: list[dict[str, Any]]) -> None:
+    """Refuse to train when that would exceed the budget, by what the stages before really cost.
+
+    Args:
+        recommender: its configuration.
+        spent: what ``price_stage`` returned for the stages that have run.
+
+    Raises:
+        AirflowFailException: it would, or nobody knows; no retry mends that.
+    """
+    env = environment.load()
+    try:
+        to_come = costs.expected(env, recommender.clusters.train, pricing.load(env.emr.region))
+        costs.check_budget(recommender.budget_usd, spent, [to_come])
+    except (ConfigError, costs.BudgetError) as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
+    """Return what a stage's clusters have cost: those of all its attempts, well ended or not.
+
+    A price that cannot be had does not fail a run, but is not zero either: after the last retry it
+    is unknown, and a budget refuses to go on with that.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    env = environment.load()
+    table = pricing.load(env.emr.region)
+    try:
+        client = clusters.emr_client(env.emr.region)
+        found = clusters.of_stage(client, owner_of(context, env, stage))
+        now = dt.datetime.now(dt.UTC)
+        shaped = env.shape(shape)
+        lives = [costs.read_usage(client, one.cluster_id, shaped, now) for one in found]
+        cost = pricing.add(pricing.cost(usage, table) for usage in lives)
+    except (BotoCoreError, ClientError) as error:
+        if context["ti"].try_number <= context["ti"].max_tries:
+            raise
+        log.warning("EMR does not tell what stage %s has cost: %s", stage, error)
+        found, cost = [], pricing.Cost(None, 0.0, (f"the clusters of stage {stage}",))
+    priced = costs.stage_cost(stage, cost, table, simulated=env.simulated)
+    ids = ", ".join(one.cluster_id for one in found) or "no cluster"
+    log.info("%s:\n%s", ids, costs.describe([priced], None))
+    return priced
