@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,22 +105,19 @@ def of_stage(client: EMRClient, owner: Owner) -> list[Found]:
     return sorted(ours, key=lambda found: found.created, reverse=True)
 
 
-def tagged_live(client: EMRClient, work: str, before: dt.datetime) -> Iterator[Found]:
-    """Yield every live cluster of this work area that was created before a moment.
+def tagged_live(client: EMRClient, work: str, before: dt.datetime) -> list[Found]:
+    """Return every live cluster of this work area that was created before a moment.
 
+    The whole list comes first: terminating while paging would move clusters to a page already read.
     A name without the two slashes of ours saves the DescribeCluster that would show the tags.
     """
     pages = client.get_paginator("list_clusters").paginate(
         ClusterStates=list(LIVE_STATES), CreatedBefore=before
     )
-    for page in pages:
-        for summary in page["Clusters"]:
-            if summary["Name"].count("/") < 2:
-                continue
-            found = _found(client, summary)
-            owner = found.owner()
-            if owner and owner.work == work and found.lives:
-                yield found
+    named = [s for page in pages for s in page["Clusters"] if s["Name"].count("/") >= 2]
+    found = [_found(client, summary) for summary in named]
+    owned = [(cluster, cluster.owner()) for cluster in found if cluster.lives]
+    return [cluster for cluster, owner in owned if owner and owner.work == work]
 
 
 def describe(client: EMRClient, cluster_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

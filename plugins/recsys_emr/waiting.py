@@ -165,7 +165,8 @@ class WaitForCluster(BaseOperator):
         cluster = client.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
         first = Ticket.of(clusters.tags_of(dict(cluster))) or Ticket(0)
         tickets = [(self.cluster_id, first)]
-        if self.stage is not None:
+        # A first try has nothing to find, and ListClusters is EMR's scarcest call (0.5/s).
+        if self.stage is not None and context["ti"].try_number > 1:
             found = clusters.of_stage(client, owner_of(context, env, self.stage))
             tickets += launch.later_attempts(found, first)
         history = [{"cluster_id": c, "attempt": t.attempt, "kind": None} for c, t in tickets]

@@ -165,8 +165,9 @@ class EmrStub:
 class TaskInstance:
     """What a running task knows of itself."""
 
-    def __init__(self, max_tries: int = 2) -> None:
+    def __init__(self, max_tries: int, try_number: int) -> None:
         self.max_tries = max_tries
+        self.try_number = try_number
         self.xcom: dict[str, Any] = {}
         self.under_way: set[tuple[str, str]] = set()
 
@@ -200,8 +201,8 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> environment.Environm
 def context() -> Callable[..., Any]:
     """Return a maker of task contexts; a Clear is another ``max_tries``."""
 
-    def make(max_tries: int = 2, run_id: str = RUN_ID, **params: Any) -> Any:
+    def make(max_tries: int = 2, run_id: str = RUN_ID, try_number: int = 1, **params: Any) -> Any:
         run = SimpleNamespace(dag_id="retrain_shop", run_id=run_id)
-        return {"ti": TaskInstance(max_tries), "dag_run": run, "params": params}
+        return {"ti": TaskInstance(max_tries, try_number), "dag_run": run, "params": params}
 
     return make

@@ -328,7 +328,7 @@ def test_a_wait_killed_in_its_second_attempt_goes_on_with_it(
         go_on(task, pause, run, None)
     emr.list_lags = False
     (second,) = emr.live
-    retry, run = wait_task(first, plan), context()
+    retry, run = wait_task(first, plan), context(try_number=2)
     pause = deferred(retry.execute, run)
     assert pause.trigger.serialize()[1]["cluster_id"] == second
     assert emr.calls.count("RunJobFlow") == 2
