@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def limit(self) -> Cost:
-        """Return what the run costs at most: every stage at its time limit."""
+        """Return the most that it costs, every stage at its time limit and at its first attempt."""
         return pricing.add(stage.limit for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Plan:
             yield f"  {stage.name:<12} {minutes}  {stage.expected.text}, {stage.limit.text}"
         yield f"  {'in all':<12} {'':>19}  {self.expected.text}, {self.limit.text}"
         yield f"  list prices of {self.prices_as_of}; the dearest type of every fleet; Spot as if on"
-        yield "  demand; S3, data transfer and root volumes left out"
+        yield "  demand; S3, data transfer, root volumes and second attempts left out"
         if self.simulated:
             yield "  the AWS of this environment is embedded: nothing would be billed"
         yield f"  budget_usd: {'no limit' if self.budget_usd is None else f'{self.budget_usd:g}'}"
