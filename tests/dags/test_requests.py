@@ -20,7 +20,9 @@ from recommender.environment import Environment
 from recommender.errors import ConfigError
 from recommender.staging import StagedCode
 from recsys_emr import stages
+from recsys_emr.failures import Kind
 from recsys_emr.job_flow import Stage, Step, run_job_flow
+from recsys_emr.retry import fallback
 from recsys_emr.validation import check_request
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -187,3 +189,16 @@ def test_the_spark_line_takes_a_hundred_steps_and_spark_alone() -> None:
     request["Applications"] = [{"Name": "Spark"}, {"Name": "Hive"}]
     with pytest.raises(ConfigError, match=r"Steps: 101; .* 1 to 100(.|\n)*takes Spark alone"):
         check_request(request)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", [Kind.CAPACITY, Kind.SPOT_LOSS])
+@pytest.mark.parametrize("attempt", [2, 3])
+def test_what_a_later_attempt_asks_for_is_valid_and_on_demand(
+    shape: str, kind: Kind, attempt: int
+) -> None:
+    request = fallback(request_of(environment.load("aws"), shape), attempt, kind)
+    check_request(request)
+    for fleet in request["Instances"]["InstanceFleets"]:
+        assert fleet["TargetSpotCapacity"] == 0
+        assert "SpotSpecification" not in fleet.get("LaunchSpecifications", {})
