@@ -25,7 +25,13 @@ LOOK_BACK = dt.timedelta(days=2)
 # EMR's InternalServerException comes with HTTP status 400 too, so the codes count beside the status.
 _INTERNAL = frozenset({"InternalServerException", "InternalServerError", "InternalFailure"})
 _THROTTLED = frozenset(
-    {"ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"}
+    {
+        "ThrottlingException",
+        "Throttling",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "SlowDown",  # S3's
+    }
 )
 _ENDING = (*ENDED_STATES, "TERMINATING")
 

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowException
+
 from recsys_emr import clusters
 from recsys_emr.clusters import TAG_TICKET, Found, Owner
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient
 
 log = logging.getLogger(__name__)
+
+Attempt = dict[str, Any]  # JSON: it travels through deferrals and XCom
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,34 @@ def adoptable(found: list[Found], ticket: Ticket) -> Found | None:
     return None
 
 
-def later_attempts(found: list[Found], first: Ticket) -> list[tuple[str, Ticket]]:
-    """Return id and ticket of a series' attempts after the first one, the oldest first."""
-    tickets = [(cluster, Ticket.of(cluster.tags)) for cluster in found]
-    later = [
-        (cluster, ticket)
-        for cluster, ticket in tickets
-        if ticket and ticket.series == first.series and ticket.attempt > first.attempt
-    ]
-    later.sort(key=lambda pair: (pair[1].attempt, pair[0].created))
-    return [(cluster.cluster_id, ticket) for cluster, ticket in later]
+def attempts_so_far(
+    client: EMRClient, cluster_id: str, owner: Owner | None
+) -> tuple[list[Attempt], int]:
+    """Return a stage's attempts, oldest first, and the series they belong to.
+
+    Args:
+        client: EMR client.
+        cluster_id: the first attempt's, from the submit task.
+        owner: whose clusters to look for; None if there can be no later attempt.
+    """
+    cluster = client.describe_cluster(ClusterId=cluster_id)["Cluster"]
+    first = Ticket.of(clusters.tags_of(dict(cluster))) or Ticket(0)
+    attempts = [attempt(cluster_id, first)]
+    if owner is not None:
+        found = sorted(clusters.of_stage(client, owner), key=lambda entry: entry.created)
+        tickets = [(entry.cluster_id, Ticket.of(entry.tags)) for entry in found]
+        later = [
+            attempt(identity, ticket)
+            for identity, ticket in tickets
+            if ticket and ticket.series == first.series and ticket.attempt > 1
+        ]
+        attempts += sorted(later, key=lambda entry: entry["attempt"])  # stable: the newest last
+    return attempts, first.series
+
+
+def attempt(cluster_id: str, ticket: Ticket) -> Attempt:
+    """Return what is remembered of an attempt; "kind" will say why it failed."""
+    return {"cluster_id": cluster_id, "attempt": ticket.attempt, "kind": None}
 
 
 def ensure(
@@ -92,7 +114,7 @@ def ensure(
     request: dict[str, Any],
     owner: Owner,
     ticket: Ticket,
-    created: Callable[[str], None] = lambda _: None,
+    killed: Callable[[], bool] = lambda: False,
 ) -> str:
     """Return the id of the cluster with this ticket; create it if there is none.
 
@@ -101,9 +123,10 @@ def ensure(
         request: RunJobFlow's, without the owner's tags.
         owner: whose cluster it is.
         ticket: which one of the stage's.
-        created: is told the id the moment it is known.
+        killed: tells whether the task was killed meanwhile; the cluster is then terminated.
 
     Raises:
+        AirflowException: the task was killed while EMR answered.
         ClientError: EMR refused RunJobFlow; nothing was created.
         HTTPClientError, ConnectionError: no answer came and no cluster is to be seen yet; a retry
             looks again before it asks.
@@ -118,7 +141,11 @@ def ensure(
         request = tagged(request, owner, ticket)
         log.info("RunJobFlow %s", json.dumps(request, indent=2))
         cluster_id = _run_job_flow(client, region, request, owner, ticket)
-    created(cluster_id)
+    if killed():
+        clusters.terminate(client, cluster_id)
+        # A worker that shuts down kills its tasks too, and their retry wants a cluster of its own.
+        message = f"the task was killed while {cluster_id} was created: it is being terminated"
+        raise AirflowException(message)
     return cluster_id
 
 

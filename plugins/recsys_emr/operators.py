@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import environment
 from recsys_emr import clusters, launch, links
@@ -72,14 +71,12 @@ class SubmitCluster(BaseOperator):
         request = build_request(env, owner.stage, self.shape, self.code, self.plan)
         ticket = Ticket(series_of(context))
         try:
-            cluster_id = launch.ensure(env.emr.region, request, owner, ticket)
+            cluster_id = launch.ensure(
+                env.emr.region, request, owner, ticket, killed=lambda: self._killed
+            )
         except ClientError as error:
             after_refusal(self, error, refusals, env.emr.poll_seconds, "submit", {})
             raise  # a 5xx: the retry looks for the cluster before it asks again
-        if self._killed:
-            clusters.terminate(clusters.emr_client(env.emr.region), cluster_id)
-            message = f"the task was killed while {cluster_id} was created: it is terminated"
-            raise AirflowFailException(message)
         store_links(context, env, cluster_id)
         return cluster_id
 

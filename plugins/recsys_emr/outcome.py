@@ -59,6 +59,12 @@ class Outcome:
         """Return the steps that ran and failed: they alone have logs with a cause in them."""
         return tuple(step for step in self.failed if step.state == "FAILED")
 
+    @property
+    def cut_short(self) -> tuple[FailedStep, ...]:
+        """Return the steps that were at work when something else ended the cluster."""
+        at_work = {"RUNNING", "CANCEL_PENDING", "INTERRUPTED"}
+        return tuple(step for step in self.failed if step.state in at_work)
+
     def explain(self, cluster_id: str) -> str:
         """Return what happened, a line for the cluster and one for every step that failed."""
         lines = [f"cluster {cluster_id} ended {self.state}: {self.code}: {self.message}"]

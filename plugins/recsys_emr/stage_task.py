@@ -14,10 +14,10 @@ from recommender import manifest
 from recommender.environment import Environment
 from recommender.errors import ConfigError, ManifestError
 from recommender.staging import StagedCode
-from recsys_emr import links, retry
+from recsys_emr import clusters, links, retry
 from recsys_emr.classify import classify_refusal
-from recsys_emr.clusters import Owner, answer_lost
-from recsys_emr.failures import Kind
+from recsys_emr.clusters import Owner
+from recsys_emr.failures import Failure, Kind
 from recsys_emr.failures import failure as failure_of
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 
@@ -100,8 +100,23 @@ def after_refusal(
     if passing and refusals < retry.REFUSALS:
         task.log.warning("EMR refused to make a cluster: %s", failure)
         defer_for(task, refusals + 1, unit, method, {**kwargs, "refusals": refusals + 1})
-    if not answer_lost(error):
+    if not clusters.answer_lost(error):
         raise AirflowFailException(str(failure)) from error
+
+
+def end_unwatched(
+    context: Context, env: Environment, stage: str | None, cluster_id: str, minutes: float
+) -> Failure:
+    """Terminate a stage's clusters after Airflow's own limit; return what to say of it."""
+    client = clusters.emr_client(env.emr.region)
+    clusters.terminate(client, cluster_id)
+    if stage is not None:
+        clusters.terminate_stage(client, owner_of(context, env, stage))
+    text = (
+        f"nobody watched the stage's cluster for longer than its limit of {minutes:g} minutes: is "
+        "the triggerer running? The cluster is being terminated."
+    )
+    return failure_of(Kind.TIME_OUT, text)
 
 
 def check_output(plan: Mapping[str, Any], cluster_id: str) -> None:

@@ -166,10 +166,21 @@ class SnapshotTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """List the prefix until something is there."""
-        while not await self._found():
-            await asyncio.sleep(self.poll_seconds)
-        yield TriggerEvent({"prefix": self.prefix})
+        """List the prefix until something is there; a night of S3's bad minutes is waited out."""
+        failures = 0
+        while True:
+            try:
+                found, failures = await self._found(), 0
+            except Exception as error:
+                failures += 1
+                if not is_passing(error) or failures > _PATIENCE:
+                    raise  # Airflow shows it in the task's log and retries the wait
+                self.log.warning("look %d at %s failed: %r", failures, self.prefix, error)
+                found = False
+            if found:
+                yield TriggerEvent({"prefix": self.prefix})
+                return
+            await asyncio.sleep(look_pause(self.poll_seconds, 1, failures, random.uniform))
 
     async def _found(self) -> bool:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook

@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from recommender import environment
 from recommender.environment import Environment
-from recsys_emr import clusters, failures, launch, links, retry
-from recsys_emr.explain import explain, message
+from recsys_emr import clusters, launch, links, retry
+from recsys_emr.explain import explain, explain_late, message
 from recsys_emr.failures import Failure, Kind
 from recsys_emr.launch import Ticket
 from recsys_emr.outcome import Outcome, judge
@@ -21,6 +21,7 @@ from recsys_emr.stage_task import (
     build_request,
     check_output,
     defer_for,
+    end_unwatched,
     owner_of,
     store_links,
 )
@@ -78,11 +79,16 @@ class WaitForCluster(BaseOperator):
         self.stage = stage
         self.code = code
         self.attempts = attempts
+        self._killed = False
 
     def execute(self, context: Context) -> NoReturn:
         """Find the attempt that is under way and hand the wait to the triggerer."""
         env = environment.load()
-        history, series = self._so_far(context, env)
+        # A first try has nothing to find, and ListClusters is EMR's scarcest call (0.5/s).
+        look = self.stage is not None and context["ti"].try_number > 1
+        owner = owner_of(context, env, str(self.stage)) if look else None
+        client = clusters.emr_client(env.emr.region)
+        history, series = launch.attempts_so_far(client, self.cluster_id, owner)
         self._watch(context, env, history, series)
 
     def resume(
@@ -100,18 +106,16 @@ class WaitForCluster(BaseOperator):
             raise kind(f"could not watch cluster {cluster_id}: {event['error']}")
         client = clusters.emr_client(env.emr.region)
         outcome = judge(*clusters.describe(client, cluster_id))
+        root, patience = env.locations.emr_logs, env.emr.poll_seconds * _LOG_LOOKS
         if outcome.succeeded:
             check_output(self.plan, cluster_id)
             self.log.info("cluster %s ended well: %s", cluster_id, outcome.message)
-        elif event.get("late"):
-            text = f"cluster {cluster_id} did not end within {event['limit_minutes']:.0f} minutes"
-            failure = failures.failure(Kind.TIME_OUT, f"{text} and is being terminated")
-            self._fail(context, env, history, outcome, failure)
+            return
+        if event.get("late"):
+            failure = explain_late(outcome, cluster_id, root, patience, event["limit_minutes"])
         else:
-            patience = env.emr.poll_seconds * _LOG_LOOKS
-            failure = explain(outcome, cluster_id, env.locations.emr_logs, patience)
-            history[-1]["kind"] = str(failure.kind)
-            self._try_again(context, env, history, series, outcome, failure)
+            failure = explain(outcome, cluster_id, root, patience)
+        self._failed(context, env, history, series, outcome, failure)
 
     def relaunch(
         self,
@@ -132,13 +136,21 @@ class WaitForCluster(BaseOperator):
         request = build_request(env, owner.stage, self.shape, self.code, self.plan)
         request = retry.fallback(request, ticket.attempt, kind, lost_subnet)
         try:
-            cluster_id = launch.ensure(env.emr.region, request, owner, ticket)
+            cluster_id = launch.ensure(
+                env.emr.region, request, owner, ticket, killed=lambda: self._killed
+            )
         except ClientError as error:
             again = {"history": history, "series": series, "lost_subnet": lost_subnet}
             after_refusal(self, error, refusals, env.emr.poll_seconds, "relaunch", again)
             raise
-        entry = {"cluster_id": cluster_id, "attempt": ticket.attempt, "kind": None}
-        self._watch(context, env, [*history, entry], series)
+        self._watch(context, env, [*history, launch.attempt(cluster_id, ticket)], series)
+
+    def on_kill(self) -> None:
+        """Remember it: a cluster that is being created this moment is terminated once it is known.
+
+        One that is known already is the trigger's to terminate, or the teardown's.
+        """
+        self._killed = True
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
@@ -148,29 +160,9 @@ class WaitForCluster(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
             env = environment.load()
-            client = clusters.emr_client(env.emr.region)
-            clusters.terminate(client, self.cluster_id)
-            if self.stage is not None:
-                clusters.terminate_stage(client, owner_of(context, env, self.stage))
-            text = (
-                f"nobody watched the stage's cluster for longer than its limit of "
-                f"{env.shape(self.shape).minutes:g} minutes: is the triggerer running?"
-            )
-            failure = failures.failure(Kind.TIME_OUT, f"{text} The cluster is being terminated.")
+            minutes = env.shape(self.shape).minutes
+            failure = end_unwatched(context, env, self.stage, self.cluster_id, minutes)
             raise AirflowFailException(str(failure)) from error
-
-    def _so_far(self, context: Context, env: Environment) -> tuple[list[dict[str, Any]], int]:
-        """Return the attempts so far, oldest first: an earlier try of this task may have made some."""
-        client = clusters.emr_client(env.emr.region)
-        cluster = client.describe_cluster(ClusterId=self.cluster_id)["Cluster"]
-        first = Ticket.of(clusters.tags_of(dict(cluster))) or Ticket(0)
-        tickets = [(self.cluster_id, first)]
-        # A first try has nothing to find, and ListClusters is EMR's scarcest call (0.5/s).
-        if self.stage is not None and context["ti"].try_number > 1:
-            found = clusters.of_stage(client, owner_of(context, env, self.stage))
-            tickets += launch.later_attempts(found, first)
-        history = [{"cluster_id": c, "attempt": t.attempt, "kind": None} for c, t in tickets]
-        return history, first.series
 
     def _watch(
         self, context: Context, env: Environment, history: list[dict[str, Any]], series: int
@@ -188,7 +180,7 @@ class WaitForCluster(BaseOperator):
             timeout=timedelta(minutes=minutes + 15),
         )
 
-    def _try_again(
+    def _failed(
         self,
         context: Context,
         env: Environment,
@@ -196,25 +188,14 @@ class WaitForCluster(BaseOperator):
         series: int,
         outcome: Outcome,
         failure: Failure,
-    ) -> None:
-        attempt = history[-1]["attempt"]
+    ) -> NoReturn:
+        """Try again after a pause if that may go better, else fail for good."""
+        attempt, cluster_id = history[-1]["attempt"], history[-1]["cluster_id"]
+        history[-1]["kind"] = str(failure.kind)
+        context["ti"].xcom_push(ATTEMPTS_KEY, history)
         able = self.stage is not None and self.code is not None
         if able and retry.may_retry(failure.kind, attempt, self.attempts):
             self.log.warning("attempt %d of %d failed: %s", attempt, self.attempts, failure.kind)
-            context["ti"].xcom_push(ATTEMPTS_KEY, history)
             kwargs = {"history": history, "series": series, "lost_subnet": outcome.subnet}
             defer_for(self, attempt, env.emr.poll_seconds, "relaunch", kwargs)
-        self._fail(context, env, history, outcome, failure)
-
-    def _fail(
-        self,
-        context: Context,
-        env: Environment,
-        history: list[dict[str, Any]],
-        outcome: Outcome,
-        failure: Failure,
-    ) -> NoReturn:
-        history[-1]["kind"] = str(failure.kind)
-        context["ti"].xcom_push(ATTEMPTS_KEY, history)
-        cluster_id = history[-1]["cluster_id"]
         raise AirflowFailException(message(outcome, failure, cluster_id, env.locations.emr_logs))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from recommender import manifest
@@ -31,6 +31,13 @@ def seal(plan: dict[str, Any]) -> None:
         Path(directory).mkdir(parents=True, exist_ok=True)
         (Path(directory) / "part.json").write_text("{}")
         manifest.seal(directory, kind)
+
+
+def write_logs(env: Any, cluster_id: str, **streams: str) -> None:
+    folder = Path(env.work) / "emr-logs" / cluster_id / "steps" / "s-1"
+    folder.mkdir(parents=True)
+    for stream, text in streams.items():
+        (folder / f"{stream}.gz").write_bytes(gzip.compress(text.encode()))
 
 
 def submit_task(plan: dict[str, Any]) -> SubmitCluster:
@@ -221,7 +228,7 @@ def test_killing_the_submit_while_emr_answers_leaves_nothing(
         return answer
 
     monkeypatch.setattr(emr, "RunJobFlow", killed_meanwhile)
-    with pytest.raises(AirflowFailException, match="killed"):
+    with pytest.raises(AirflowException, match="killed"):
         task.execute(context())
     assert emr.clusters
     assert emr.live == []
@@ -352,10 +359,12 @@ def test_a_failed_step_is_never_tried_again_and_shows_its_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cluster_id = submit_task(plan).execute(context())
-    folder = Path(env.work) / "emr-logs" / cluster_id / "steps" / "s-1"
-    folder.mkdir(parents=True)
-    (folder / "stdout.gz").write_bytes(gzip.compress(f"reading\n{last_words}\n".encode()))
-    (folder / "stderr.gz").write_bytes(gzip.compress(b"26/11/22 10:00:00 INFO SparkContext: end\n"))
+    write_logs(
+        env,
+        cluster_id,
+        stdout=f"reading\n{last_words}\n",
+        stderr="26/11/22 10:00:00 INFO SparkContext: end\n",
+    )
     task, run = wait_task(cluster_id, plan), context()
     pause = deferred(task.execute, run)
     emr.end(cluster_id, "TERMINATED_WITH_ERRORS", "STEP_FAILURE", "step failed", step="FAILED")
@@ -371,16 +380,40 @@ def test_a_failed_step_is_never_tried_again_and_shows_its_log(
     assert emr.calls.count("RunJobFlow") == 1
 
 
-def test_a_late_cluster_is_a_time_out_and_not_tried_again(
-    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+def test_a_late_cluster_is_a_time_out_that_shows_the_step_at_work(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster_id = submit_task(plan).execute(context())
+    write_logs(env, cluster_id, stdout="fold 3 of 900\n", stderr="")
     task, run = wait_task(cluster_id, plan), context()
     pause = deferred(task.execute, run)
+    emr.end(cluster_id, "TERMINATING", "USER_REQUEST", step="RUNNING")
     event = {"cluster_id": cluster_id, "late": True, "limit_minutes": 60.0}
     with pytest.raises(AirflowFailException, match="class: time-out"):
         go_on(task, pause, run, event)
     assert emr.calls.count("RunJobFlow") == 1
+    assert "fold 3 of 900" in caplog.text
+
+
+def test_killing_the_wait_while_it_asks_for_another_attempt_leaves_nothing(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submit_task(plan).execute(context())
+    task, run, original = wait_task(first, plan), context(), emr.RunJobFlow
+    pause = deferred(task.execute, run)
+    fail(emr, first, *CAPACITY)
+    pause = deferred(go_on, task, pause, run, ended(pause))
+
+    def killed_meanwhile(data: dict[str, Any]) -> dict[str, Any]:
+        task.on_kill()
+        answer: dict[str, Any] = original(data)
+        return answer
+
+    monkeypatch.setattr(emr, "RunJobFlow", killed_meanwhile)
+    with pytest.raises(AirflowException, match="killed"):
+        go_on(task, pause, run, None)
+    assert len(emr.clusters) == 2
+    assert emr.live == []
 
 
 def test_a_cluster_that_ended_well_in_its_last_minute_is_no_time_out(

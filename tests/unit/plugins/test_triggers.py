@@ -10,10 +10,11 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import pytest
+from airflow.triggers.base import BaseTrigger
 from botocore.exceptions import ClientError
 
 from recsys_emr import triggers
-from recsys_emr.triggers import ClusterEndTrigger
+from recsys_emr.triggers import ClusterEndTrigger, SnapshotTrigger
 
 REQUEST = {"Name": "retrain_shop/train/run", "Steps": [{"Name": "train"}]}
 
@@ -63,7 +64,7 @@ def slept(emr: Any, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def fire(trigger: ClusterEndTrigger) -> dict[str, Any]:
+def fire(trigger: BaseTrigger) -> dict[str, Any]:
     async def first() -> Any:
         return (await anext(trigger.run())).payload
 
@@ -186,3 +187,34 @@ def test_the_age_counts_from_the_creation_of_the_cluster(emr: Any, slept: list[f
     emr.after[4] = lambda: emr.complete(trigger.cluster_id)
     assert fire(trigger)["state"] == "TERMINATED"
     assert dt.timedelta(seconds=sum(slept)) < dt.timedelta(minutes=5)
+
+
+def test_the_wait_for_a_snapshot_outlasts_s3s_bad_minutes(
+    slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = ClientError({"Error": {"Code": "SlowDown"}}, "ListObjectsV2")
+    answers: list[Any] = [slow, False, slow, slow, True]
+
+    async def found(_: SnapshotTrigger) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    monkeypatch.setattr(SnapshotTrigger, "_found", found)
+    trigger = SnapshotTrigger("lake", "snapshots/shop/2017-12-31/", "us-east-1", 60.0)
+    assert fire(trigger) == {"prefix": trigger.prefix}
+    assert len(slept) == 4
+
+
+def test_the_wait_for_a_snapshot_does_not_outlast_a_refusal(
+    slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(_: SnapshotTrigger) -> bool:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2")
+
+    monkeypatch.setattr(SnapshotTrigger, "_found", found)
+    trigger = SnapshotTrigger("lake", "snapshots/shop/2017-12-31/", "us-east-1", 60.0)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        fire(trigger)
+    assert not slept
