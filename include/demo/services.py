@@ -93,7 +93,7 @@ def stop(name: str) -> None:
     if not pid_file.is_file():
         return
     group = int(pid_file.read_text())
-    if _belongs(group, name):
+    if _is_ours(group):
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(group, number)
@@ -102,6 +102,8 @@ def stop(name: str) -> None:
             if _await(lambda: not _alive(group), _STOP_SECONDS):
                 break
         print(f"{name} stopped")
+    else:
+        print(f"{name} was not running")
     pid_file.unlink()
 
 
@@ -151,13 +153,16 @@ def _alive(group: int) -> bool:
     return True
 
 
-def _belongs(group: int, name: str) -> bool:
-    """Tell our process from a stranger that got the same number after a reboot."""
+def _is_ours(group: int) -> bool:
+    """Tell our process from a stranger that got the same number after a reboot.
+
+    Airflow's components rename themselves, but "airflow" stays in the name.
+    """
     try:
         command = Path(f"/proc/{group}/cmdline").read_bytes()
     except OSError:  # the leader is gone, or there is no /proc (macOS): trust the file
         return _alive(group)
-    return name.encode() in command
+    return b"airflow" in command or b"localaws" in command
 
 
 def run_airflow(arguments: Sequence[str]) -> None:
