@@ -35,7 +35,7 @@ _CAPACITY = _any(
     r"INSTANCE_FLEET_TIMEOUT", r"insufficient.{0,20}capacity", r"out of capacity",
     r"VcpuLimitExceeded", r"vCPU (capacity|limit)", r"InstanceLimitExceeded",
     r"MaxSpotInstanceCountExceeded", r"maximum number of active clusters",
-    r"not supported in your requested Availability Zone", r"EC2 (provisioning|quota)",
+    r"not supported in (your|the) requested Availability Zone", r"EC2 (provisioning|quota)",
 )  # fmt: skip
 _SPOT = _any(
     r"\bspot\b.*(interrupt|terminat|reclaim|loss|lost)", r"released on a \*lost\* node",

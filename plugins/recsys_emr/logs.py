@@ -48,15 +48,17 @@ def step_log(logs: str, cluster_id: str, step_id: str, stream: str) -> str:
 
 
 def bootstrap_logs(logs: str, cluster_id: str) -> list[str]:
-    """List what the bootstrap actions of all nodes have written so far.
+    """List what setting up the nodes has written so far: bootstrap actions, then applications.
 
-    EMR keeps them at ``node/<instance>/bootstrap-actions/<number>/{controller,stderr,stdout}.gz``.
+    EMR keeps it below ``node/<instance>/bootstrap-actions/<number>/`` and
+    ``node/<instance>/provision-node/``, as controller.gz, stderr.gz and stdout.gz.
     """
     below = join(logs, cluster_id, "node")
     return [
         file.uri
         for file in storage.list_files(below)
-        if "/bootstrap-actions/" in file.uri and file.uri.endswith(("stderr.gz", "stdout.gz"))
+        if any(part in file.uri for part in ("/bootstrap-actions/", "/provision-node/"))
+        and file.uri.endswith(("stderr.gz", "stdout.gz"))
     ]
 
 

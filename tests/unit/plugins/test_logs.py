@@ -81,7 +81,11 @@ def test_a_step_log_is_where_emr_puts_it() -> None:
 
 
 def test_bootstrap_logs_are_found_on_every_node(tmp_path: Path) -> None:
-    names = ("i-1/bootstrap-actions/1/stderr.gz", "i-2/bootstrap-actions/1/stdout.gz")
+    names = (
+        "i-1/bootstrap-actions/1/stderr.gz",
+        "i-2/bootstrap-actions/1/stdout.gz",
+        "i-2/provision-node/apps-phase/0/u-1/stderr.gz",
+    )
     others = ("i-1/bootstrap-actions/1/controller.gz", "i-1/applications/spark/stderr.gz")
     for name in (*names, *others):
         file = tmp_path / "j-1" / "node" / name
