@@ -115,41 +115,6 @@ def stop(server: Server) -> None:
         ) from None
 
 
-@contextmanager
-def faults(
-    endpoint_url: str, *rules: dict[str, Any]
-) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Set faults for a block; yields a function that shows the rules with how often each fired.
-
-    Only these rules are removed at the end. See `fault_rules` for what a rule may say.
-    """
-    known = {rule["id"] for rule in _faults_page(endpoint_url, "GET")}
-    mine = {rule["id"] for rule in _faults_page(endpoint_url, "POST", list(rules))} - known
-
-    def show() -> list[dict[str, Any]]:
-        return [rule for rule in _faults_page(endpoint_url, "GET") if rule["id"] in mine]
-
-    try:
-        yield show
-    finally:
-        for rule in show():
-            _faults_page(endpoint_url, "DELETE", query=f"?id={rule['id']}")
-
-
-def _faults_page(
-    endpoint_url: str, method: str, rules: list[dict[str, Any]] | None = None, query: str = ""
-) -> list[dict[str, Any]]:
-    body = None if rules is None else json.dumps(rules).encode()
-    url = f"{endpoint_url}/_localaws/faults{query}"
-    request = urllib.request.Request(url, body, method=method)  # noqa: S310  (loopback http)
-    try:
-        with _opener().open(request, timeout=5) as response:
-            found: list[dict[str, Any]] = json.load(response)
-            return found
-    except urllib.error.HTTPError as error:
-        raise ValueError(error.read().decode("utf-8", "replace")) from None
-
-
 def client(service: str, endpoint_url: str) -> Any:  # noqa: ANN401  (boto3 makes its clients at run time)
     """Return a boto3 client for the embedded AWS that needs no environment and never retries."""
     import boto3
@@ -231,13 +196,13 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", data_dir: Path) -> str
 
 
 def _health(endpoint_url: str) -> dict[str, Any]:
-    with _opener().open(f"{endpoint_url}/_localaws/health", timeout=5) as response:
+    with opener().open(f"{endpoint_url}/_localaws/health", timeout=5) as response:
         document: dict[str, Any] = json.load(response)
         return document
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    # No proxy: a proxy set for the outside world cannot reach this machine's loopback.
+def opener() -> urllib.request.OpenerDirector:
+    """Return what opens the server's own pages, past any proxy set for the outside world."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

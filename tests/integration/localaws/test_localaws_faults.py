@@ -21,8 +21,9 @@ from botocore.exceptions import (
     WaiterError,
 )
 
+from localaws.fault_client import faults
 from localaws.fault_step import LOST
-from localaws.testing import Server, client, environment, faults, read_log, running
+from localaws.testing import Server, client, environment, read_log, running
 from localaws.testing import command_step as step
 from localaws.testing import step_states as states
 from localaws.testing import wait_for_end as end_of
