@@ -1,4 +1,4 @@
-"""Decide what another attempt is worth, when it starts and what it asks for: pure functions.
+"""Decide what another attempt is worth and what it asks for: pure functions.
 
 Only failures of the surroundings are tried again, because only they can end differently: machines
 that were not to be had, machines that were taken away, calls that came too fast. Data, settings
@@ -8,7 +8,7 @@ and our own named errors fail the same way each time.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from recsys_emr.failures import Kind
@@ -16,28 +16,11 @@ from recsys_emr.failures import Kind
 RETRYABLE = frozenset({Kind.CAPACITY, Kind.SPOT_LOSS, Kind.THROTTLED})
 ATTEMPTS = 3  # clusters a stage may cost at most; the third asks for what is most surely there
 REFUSALS = 4  # times a throttled RunJobFlow is asked again, after 2, 4, 8 and 16 units
-_LONGEST = 20.0  # units: ten minutes at the 30 s of a real account
-_JITTER = 0.5
 
 
 def may_retry(kind: Kind, attempt: int, attempts: int = ATTEMPTS) -> bool:
     """Tell whether a failure of this class at this attempt (1 is the first) is tried again."""
     return kind in RETRYABLE and attempt < attempts
-
-
-def back_off(attempt: int, unit: float, draw: Callable[[float, float], float]) -> float:
-    """Return how long to wait before the attempt after this one, in seconds.
-
-    Doubles with each attempt and is spread by half to both sides, so that stages that failed
-    together do not come back together.
-
-    Args:
-        attempt: the one that failed, 1 is the first.
-        unit: seconds, the environment's ``poll_seconds``.
-        draw: uniform random number between two bounds.
-    """
-    longest = min(_LONGEST, 2.0 ** (attempt - 1) * 2)
-    return unit * longest * draw(1 - _JITTER, 1 + _JITTER)
 
 
 def fallback(

@@ -14,7 +14,7 @@ from recommender import manifest
 from recommender.environment import Environment
 from recommender.errors import ConfigError, ManifestError
 from recommender.staging import StagedCode
-from recsys_emr import clusters, links, retry
+from recsys_emr import clusters, links, pace, retry
 from recsys_emr.classify import classify_refusal
 from recsys_emr.clusters import Owner
 from recsys_emr.failures import Failure, Kind
@@ -64,7 +64,7 @@ def defer_for(
     task: BaseOperator, failed: int, unit: float, method: str, kwargs: dict[str, Any]
 ) -> None:
     """Give the worker back and come again after the back-off of a failed attempt."""
-    seconds = retry.back_off(failed, unit, random.uniform)
+    seconds = pace.back_off(failed, unit, random.uniform)
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     task.log.info("trying again at %s", moment.isoformat(timespec="seconds"))
     task.defer(trigger=DateTimeTrigger(moment=moment), method_name=method, kwargs=kwargs)

@@ -5,40 +5,17 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from recsys_emr.clusters import is_passing
 from recsys_emr.outcome import ENDED_STATES
+from recsys_emr.pace import SHORTEST_PAUSE, look_pause
 
-_JITTER = 0.1  # a tenth more or less keeps many waits out of step
-_GROWTH = 2.0  # and a cluster that has been looked at twice is looked at half as often
-_LONGEST_BACK_OFF = 10.0  # in pauses, while EMR throttles or does not answer
 _PATIENCE = 12  # looks in a row that may fail: 3 quarters of an hour at 30 s
 _KILL_ATTEMPTS = 4  # Airflow gives on_kill 30 s
-
-
-def look_pause(
-    poll_seconds: float, looks: int, failures: int, draw: Callable[[float, float], float]
-) -> float:
-    """Return the seconds until the next look at a cluster.
-
-    EMR's bucket for DescribeCluster refills once a second per account and Region, whoever asks. So
-    the pause is doubled once a state has been seen twice (nothing new is near), each failure
-    doubles it again, and chance keeps waits that began together from looking together.
-
-    Args:
-        poll_seconds: the shortest pause, the environment's.
-        looks: how often the cluster was seen in the state it is in.
-        failures: looks in a row that got no answer.
-        draw: uniform random number between two bounds.
-    """
-    pause = poll_seconds * (_GROWTH if looks > 1 else 1.0)
-    if failures:
-        pause = poll_seconds * min(_LONGEST_BACK_OFF, 2.0**failures)
-    return pause * draw(1 - _JITTER, 1 + _JITTER)
 
 
 class ClusterEndTrigger(BaseTrigger):
@@ -78,7 +55,7 @@ class ClusterEndTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the cluster has ended or is late; log every change of state."""
         # After a restart of the triggerer all its waits begin in the same moment.
-        await asyncio.sleep(self.poll_seconds * random.random())  # noqa: S311 - spreads load, hides nothing
+        await asyncio.sleep(SHORTEST_PAUSE + self.poll_seconds * random.random())  # noqa: S311 - spreads load, hides nothing
         known, looks, failures = "", 0, 0
         while True:
             try:
@@ -168,6 +145,7 @@ class SnapshotTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """List the prefix until something is there; a night of S3's bad minutes is waited out."""
         failures = 0
+        await asyncio.sleep(SHORTEST_PAUSE)
         while True:
             try:
                 found, failures = await self._found(), 0

@@ -10,7 +10,7 @@ import pytest
 
 from recommender import environment
 from recommender.staging import StagedCode
-from recsys_emr import retry
+from recsys_emr import pace, retry
 from recsys_emr.failures import Kind
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 from recsys_emr.validation import check_request
@@ -104,15 +104,19 @@ def test_every_fallback_is_a_request_that_emr_takes(
 
 
 def test_the_pause_doubles_and_is_bounded() -> None:
-    middle = [retry.back_off(n, 30, lambda low, high: (low + high) / 2) for n in range(1, 8)]
+    middle = [pace.back_off(n, 30, lambda low, high: (low + high) / 2) for n in range(1, 8)]
     assert middle == [60, 120, 240, 480, 600, 600, 600]
 
 
 def test_the_pause_is_spread_by_half_to_both_sides() -> None:
     rng = random.Random(7)
-    pauses = [retry.back_off(1, 30, rng.uniform) for _ in range(500)]
+    pauses = [pace.back_off(1, 30, rng.uniform) for _ in range(500)]
     assert 30 <= min(pauses) < 35
     assert 85 < max(pauses) <= 90
+
+
+def test_the_pause_is_never_too_short_for_the_scheduler() -> None:
+    assert pace.back_off(1, 0.001, lambda low, high: low) == 3
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -204,7 +204,7 @@ def test_the_wait_for_a_snapshot_outlasts_s3s_bad_minutes(
     monkeypatch.setattr(SnapshotTrigger, "_found", found)
     trigger = SnapshotTrigger("lake", "snapshots/shop/2017-12-31/", "us-east-1", 60.0)
     assert fire(trigger) == {"prefix": trigger.prefix}
-    assert len(slept) == 4
+    assert len(slept) == 5
 
 
 def test_the_wait_for_a_snapshot_does_not_outlast_a_refusal(
@@ -217,4 +217,20 @@ def test_the_wait_for_a_snapshot_does_not_outlast_a_refusal(
     trigger = SnapshotTrigger("lake", "snapshots/shop/2017-12-31/", "us-east-1", 60.0)
     with pytest.raises(ClientError, match="AccessDenied"):
         fire(trigger)
-    assert not slept
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize("kind", ["cluster", "snapshot"])
+def test_a_wait_never_comes_back_before_the_scheduler_knows_that_it_began(
+    emr: Any, slept: list[float], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def found(_: SnapshotTrigger) -> bool:
+        return True
+
+    monkeypatch.setattr(SnapshotTrigger, "_found", found)
+    trigger = made(emr)
+    trigger.poll_seconds = 0.5
+    emr.complete(trigger.cluster_id)
+    waits = {"cluster": trigger, "snapshot": SnapshotTrigger("lake", "x/", "us-east-1", 0.5)}
+    fire(waits[kind])
+    assert sum(slept) >= 3
