@@ -1,0 +1,107 @@
+"""Turn recorded requests into what IAM decides on: principal, action, resource, context.
+
+Names that differ from run to run (run keys, hashes, cluster ids) become ``...``, buckets their role,
+so that the same record holds for every environment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+Call = dict[str, Any]
+PRINCIPALS = {"airflow": "airflow", "localaws": "emr-nodes"}  # access key -> whose policy
+_FOLDERS = {"recsys-lake": 1, "recsys-work": 1, "recsys-models": 2}  # parts of a key that are kept
+_DAG = "recsys:dag"
+
+
+def calls(lines: Iterable[str], dag_of: Mapping[str, str]) -> list[Call]:
+    """Return every different call of the principals, sorted.
+
+    Args:
+        lines: the recorder's JSON lines.
+        dag_of: cluster id -> its tag ``recsys:dag``.
+    """
+    found = set[str]()
+    for line in lines:
+        request = json.loads(line)
+        if request["key"] in PRINCIPALS:
+            for call in _emr(request, dag_of) if request["target"] else _s3(request):
+                found.add(json.dumps({"principal": PRINCIPALS[request["key"]], **call}))
+    return sorted((json.loads(text) for text in found), key=json.dumps)
+
+
+def _s3(request: Mapping[str, str]) -> Iterator[Call]:
+    bucket, _, key = unquote(request["path"]).lstrip("/").partition("/")
+    query = parse_qs(request["query"], keep_blank_values=True)
+    method = request["method"]
+    if not key:
+        if "delete" in query:
+            for name in re.findall(r"<Key>(.*?)</Key>", request["body"]):
+                yield _object("s3:DeleteObject", bucket, name)
+        else:
+            yield {"action": "s3:ListBucket", "resource": f"arn:aws:s3:::{_root(bucket)}"}
+        return
+    if request["copy_source"]:
+        source, _, name = unquote(request["copy_source"]).lstrip("/").partition("/")
+        yield _object("s3:GetObject", source, name)
+    reads, aborts = method in {"GET", "HEAD"}, method == "DELETE" and "uploadId" in query
+    removes = method == "DELETE" and not aborts
+    action = (
+        "s3:GetObject"
+        if reads
+        else "s3:AbortMultipartUpload"
+        if aborts
+        else "s3:DeleteObject"
+        if removes
+        else "s3:PutObject"
+    )
+    yield _object(action, bucket, key)
+
+
+def _emr(request: Mapping[str, str], dag_of: Mapping[str, str]) -> Iterator[Call]:
+    operation = request["target"].partition(".")[2]
+    body = json.loads(request["body"])
+    action = f"elasticmapreduce:{operation}"
+    if operation == "RunJobFlow":
+        tags = {tag["Key"]: tag["Value"] for tag in body["Tags"]}
+        context = {f"aws:RequestTag/{_DAG}": _pattern(tags[_DAG])}
+        yield {"action": action, "resource": "*", "context": context}
+        yield {"action": "elasticmapreduce:AddTags", "resource": "*", "context": context}
+        yield _pass("{service_role}", "elasticmapreduce.amazonaws.com")
+        yield _pass("{instance_profile}", "ec2.amazonaws.com")
+        return
+    ids = body.get("JobFlowIds") or [body[name] for name in ("ClusterId",) if name in body]
+    if not ids:
+        yield {"action": action, "resource": "*"}
+    for cluster_id in ids:
+        context = {f"elasticmapreduce:ResourceTag/{_DAG}": _pattern(dag_of[cluster_id])}
+        yield {"action": action, "resource": "{cluster}", "context": context}
+
+
+def _pass(role: str, service: str) -> Call:
+    context = {"iam:PassedToService": service}
+    return {"action": "iam:PassRole", "resource": role, "context": context}
+
+
+def _object(action: str, bucket: str, key: str) -> Call:
+    kept = _FOLDERS[bucket]
+    parts = key.split("/")
+    name = "/".join(parts if len(parts) <= kept else [*parts[:kept], "..."])
+    return {"action": action, "resource": f"arn:aws:s3:::{_root(bucket)}/{_pattern(name)}"}
+
+
+def _root(bucket: str) -> str:
+    return f"{{{bucket.removeprefix('recsys-')}}}"
+
+
+def _pattern(text: str) -> str:
+    """Give every recommender of the tests one name."""
+    return re.sub(r"\bshop(_dirty)?\b|retrain_shop\w*", lambda m: _one(m.group()), text)
+
+
+def _one(name: str) -> str:
+    return "retrain_shop" if name.startswith("retrain_") else "shop"

@@ -1,0 +1,163 @@
+"""Record every AWS call of a whole run: what the policies allow is held against this record.
+
+The record is ``tests/dags/golden/calls.json``; ``--rebuild-golden`` writes it again. The fast tests
+beside it (``tests/dags/test_policies.py``) compare it with the policies, both ways. What a good first
+run has no reason to do, the pipeline's own functions do here afterwards, each with its role's key:
+reading a failed step's log, ending a live cluster, loading a champion, clearing a former output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import calls
+import pytest
+import shop
+from cloud import LOCATIONS
+
+from demo import airflow
+from demo.paths import BUCKETS
+from localaws import testing
+from recommender import artifact, registry, storage
+from recommender.locations import join
+from recsys_emr import clusters, logs
+
+pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]
+
+GOLDEN = Path(__file__).parents[2] / "dags" / "golden" / "calls.json"
+RECORDER = Path(__file__).parent / "recorder"
+SNAPSHOT = shop.SNAPSHOTS[-1].isoformat()
+
+
+def client(service: str, endpoint: str) -> Any:
+    """Return a client of somebody whom no policy is about."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # the stubs want a literal
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="tester",
+        aws_secret_access_key="tester",
+    )
+
+
+@contextmanager
+def acting_as(key: str, endpoint: str) -> Iterator[None]:
+    """Let the product's own code call AWS with a role's access key."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in testing.environment(endpoint).items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_ACCESS_KEY_ID", key)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials it has found
+        storage.s3_client.cache_clear()
+        yield
+    storage.s3_client.cache_clear()
+
+
+def run_dag(folder: Path, endpoint: str) -> None:
+    aws = {**testing.environment(endpoint), "AWS_ACCESS_KEY_ID": "airflow"}
+    env = airflow.environment(folder / "airflow", aws, config=folder / "config")
+    airflow.migrate(env)
+    command = [str(airflow.AIRFLOW), "dags", "test", "retrain_shop", "--conf"]
+    done = subprocess.run(
+        [*command, json.dumps({"snapshot": SNAPSHOT})],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "what the run has cost" in done.stdout
+
+
+def read_a_log_and_end_a_cluster(endpoint: str) -> None:
+    """Do what Airflow does for a run that failed, and for one that is ended from outside."""
+    emr = client("emr", endpoint)
+    ended = emr.list_clusters()["Clusters"][0]["Id"]
+    step = emr.list_steps(ClusterId=ended)["Steps"][0]["Id"]
+    (log,) = logs.fetch([logs.step_log(LOCATIONS.emr_logs, ended, step, "stderr")], patience=60)
+    assert log.text
+    live = emr.run_job_flow(
+        Name="hangs",
+        ReleaseLabel="emr-7.14.0",
+        Instances={
+            "MasterInstanceType": "m5.xlarge",
+            "InstanceCount": 1,
+            "KeepJobFlowAliveWhenNoSteps": True,
+        },
+        JobFlowRole="EMR_EC2_DefaultRole",
+        ServiceRole="EMR_DefaultRole_V2",
+        Tags=[{"Key": "recsys:dag", "Value": "retrain_shop"}],
+    )["JobFlowId"]
+    clusters.terminate(clusters.emr_client("us-east-1"), live)
+    assert testing.wait_for_end(emr, live)["State"] == "TERMINATED"
+
+
+def load_the_champion_and_clear_an_output(champion: str) -> None:
+    """Do what the jobs do in a later run, and in a second attempt at the same."""
+    artifact.load(champion)
+    (run,) = storage.list_children(join(LOCATIONS.work, "runs", "shop", SNAPSHOT))
+    report = join(LOCATIONS.work, "runs", "shop", SNAPSHOT, run, "report")
+    assert storage.delete_prefix(report) > 0
+
+
+def check_the_record(endpoint: str) -> str:
+    """Return the champion's directory, and see that its decision says what the run has cost."""
+    current = registry.read_champion(LOCATIONS, "shop")
+    assert current is not None
+    key = f"shop/decisions/{SNAPSHOT}/{current[0].run_key}.json"
+    body = client("s3", endpoint).get_object(Bucket="recsys-models", Key=key)["Body"]
+    cost = json.loads(body.read())["cost"]
+    assert [stage["stage"] for stage in cost["stages"]] == ["preprocess", "train"]
+    assert all(stage["simulated"] and stage["instance_hours"] > 0 for stage in cost["stages"])
+    assert cost["usd"] > 0
+    return current[0].uri
+
+
+def dags_by_cluster(endpoint: str) -> dict[str, str]:
+    emr = client("emr", endpoint)
+    found = {}
+    for summary in emr.list_clusters()["Clusters"]:
+        tags = emr.describe_cluster(ClusterId=summary["Id"])["Cluster"]["Tags"]
+        found[summary["Id"]] = {tag["Key"]: tag["Value"] for tag in tags}["recsys:dag"]
+    return found
+
+
+def fill(folder: Path, endpoint: str) -> None:
+    shop.write_snapshots(folder / "lake")
+    s3 = client("s3", endpoint)
+    for file in storage.list_files(str(folder / "lake")):
+        s3.upload_file(file.uri, "recsys-lake", file.uri.removeprefix(f"{folder / 'lake'}/"))
+
+
+def test_the_calls_of_a_whole_run_are_the_recorded_ones(
+    tmp_path: Path, root: Path, pytestconfig: pytest.Config
+) -> None:
+    record = tmp_path / "record.jsonl"
+    shop.write_settings(tmp_path / "config", shop.settings("shop"))
+    environments = root / "include" / "config" / "environments"
+    (tmp_path / "config" / "environments").symlink_to(environments)
+    path = os.pathsep.join([str(RECORDER), str(root / "include")])
+    recording = {"PYTHONPATH": path, "RECSYS_RECORD": str(record)}
+    with testing.running(tmp_path / "aws", BUCKETS, env=recording) as server:
+        endpoint = server.endpoint_url
+        fill(tmp_path, endpoint)
+        run_dag(tmp_path, endpoint)
+        with acting_as("airflow", endpoint):
+            champion = check_the_record(endpoint)
+            read_a_log_and_end_a_cluster(endpoint)
+        with acting_as("localaws", endpoint):
+            load_the_champion_and_clear_an_output(champion)
+        dags = dags_by_cluster(endpoint)
+    found = calls.calls(record.read_text().splitlines(), dags)
+    if pytestconfig.getoption("--rebuild-golden"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(GOLDEN.read_text())
