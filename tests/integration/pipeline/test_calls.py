@@ -33,17 +33,18 @@ pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]
 
 GOLDEN = Path(__file__).parents[2] / "dags" / "golden" / "calls.json"
 RECORDER = Path(__file__).parent / "recorder"
+NOBODY = "tester"  # the access key of somebody whom no policy is about
 SNAPSHOT = shop.SNAPSHOTS[-1].isoformat()
 
 
 def client(service: str, endpoint: str) -> Any:
-    """Return a client of somebody whom no policy is about."""
+    """Return a client whose calls are not recorded as any role's."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # the stubs want a literal
         endpoint_url=endpoint,
         region_name="us-east-1",
-        aws_access_key_id="tester",
-        aws_secret_access_key="tester",
+        aws_access_key_id=NOBODY,
+        aws_secret_access_key=NOBODY,
     )
 
 
