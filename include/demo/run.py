@@ -38,6 +38,7 @@ _STAGES = {
     "resolve_run": "snapshot and code",
     "stage_code": "snapshot and code",
     "wait_for_snapshot": "snapshot and code",
+    "plan": "snapshot and code",
     "plan_preprocess": "preprocessing cluster",
     "preprocess": "preprocessing cluster",
     "read_profile": "preprocessing cluster",

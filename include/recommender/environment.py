@@ -60,7 +60,7 @@ class Emr(Settings):
     idle_timeout_seconds: int = Field(default=600, ge=60, le=604800)
     """Auto-termination, the net below keep-alive off."""
 
-    poll_seconds: float = Field(default=30, gt=0)
+    poll_seconds: float = Field(default=60, gt=0)
     """Pause between two looks at a cluster; EMR throttles callers that hurry."""
 
     tags: dict[str, str] = Field(default_factory=dict)

@@ -95,11 +95,13 @@ class WaitForCluster(BaseOperator):
         self,
         context: Context,
         event: dict[str, Any],
-        history: list[dict[str, Any]],
-        series: int,
+        history: list[dict[str, Any]] | None = None,
+        series: int | None = None,
     ) -> None:
         """Judge the end of the cluster, check what it had to leave behind, or try again."""
         env = environment.load()
+        if history is None or series is None:
+            history, series = self._recall(context, env)
         cluster_id = history[-1]["cluster_id"]
         if "error" in event:
             kind = AirflowException if event["passing"] else AirflowFailException
@@ -120,9 +122,9 @@ class WaitForCluster(BaseOperator):
     def relaunch(
         self,
         context: Context,
-        history: list[dict[str, Any]],
-        series: int,
-        lost_subnet: str,
+        history: list[dict[str, Any]] | None = None,
+        series: int | None = None,
+        lost_subnet: str = "",
         refusals: int = 0,
         event: Any = None,  # noqa: ANN401, ARG002 - the pause's event says nothing
     ) -> NoReturn:
@@ -130,6 +132,8 @@ class WaitForCluster(BaseOperator):
         from botocore.exceptions import ClientError
 
         env = environment.load()
+        if history is None or series is None:
+            history, series = self._recall(context, env)
         last, kind = history[-1]["attempt"], Kind(history[-1]["kind"])
         ticket = Ticket(series, last + 1)
         owner = owner_of(context, env, str(self.stage))
@@ -163,6 +167,14 @@ class WaitForCluster(BaseOperator):
             minutes = env.shape(self.shape).minutes
             failure = end_unwatched(context, env, self.stage, self.cluster_id, minutes)
             raise AirflowFailException(str(failure)) from error
+
+    def _recall(self, context: Context, env: Environment) -> tuple[list[dict[str, Any]], int]:
+        """Take the attempts from XCom: ``airflow dags test`` hands a resumed task its event only."""
+        task_instance = context["ti"]
+        history = task_instance.xcom_pull(task_ids=task_instance.task_id, key=ATTEMPTS_KEY)
+        client = clusters.emr_client(env.emr.region)
+        first, series = launch.attempts_so_far(client, self.cluster_id, None)
+        return history or first, series
 
     def _watch(
         self, context: Context, env: Environment, history: list[dict[str, Any]], series: int
