@@ -14,7 +14,7 @@ from demo.paths import AIRFLOW_PORT, ROOT
 
 AIRFLOW = Path(sys.executable).parent / "airflow"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-_PASSWORDS = "simple_auth_manager_passwords.json.generated"  # where Airflow looks by default
+_LOGINS = "simple_auth_manager_passwords.json.generated"  # where Airflow looks by default
 
 
 def environment(
@@ -57,7 +57,7 @@ def ensure_password(home: Path) -> Path:
 
     Airflow would make one itself, and print it into a log.
     """
-    file = home / _PASSWORDS
+    file = home / _LOGINS
     if not file.is_file():
         home.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
