@@ -42,6 +42,11 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 
+# When a stage never starts, Airflow skips its `price`. By the default rule, a task behind it would be
+# skipped too if that is seen first, and a run in which something failed would end green.
+AFTER_PRICE = "none_failed"
+
+
 def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> DAG:
     """Build the DAG of one recommender."""
     with DAG(
@@ -76,7 +81,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             """Pull the data profile into XCom."""
             return pipeline.read_profile(run)
 
-        @task
+        @task(trigger_rule=AFTER_PRICE)
         def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
             """Hold the budget, find the champion, write down the jobs of the training cluster."""
             spending.hold_budget(settings, spent)
@@ -87,7 +92,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             """Pull the metrics into XCom."""
             return pipeline.read_metrics(run)
 
-        @task.branch
+        @task.branch(trigger_rule=AFTER_PRICE)
         def gate(run: dict[str, Any], spent: list[dict[str, Any]]) -> str:
             """Decide, record the decision, and lead to its consequence."""
             decision = pipeline.decide(settings, run, current_params(), spent)

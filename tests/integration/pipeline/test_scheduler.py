@@ -86,6 +86,14 @@ def test_a_backfill_leaves_the_newest_as_champion_though_it_came_first(stack: St
     assert champion is not None
     assert champion[0].snapshot.isoformat() == "2024-03-31"
 
+    # The schedule, too, has started a run: for its latest date, which has no snapshot. It is about
+    # the past, so it does not wait for one, and it must not end green.
+    def scheduled() -> str | None:
+        runs = [run for run in stack.runs(dag_id) if run["run_type"] == "scheduled"]
+        return next((run["state"] for run in runs if run["state"] in {"success", "failed"}), None)
+
+    assert await_that(scheduled, 120, "the end of the scheduled run") == "failed"
+
 
 @pytest.mark.browser
 def test_the_trigger_form_starts_a_run(stack: Stack, tmp_path: Path) -> None:
