@@ -132,15 +132,6 @@ def test_the_plan_comes_before_anything_is_created(dag: DAG) -> None:
     assert dag.get_task("plan").get_flat_relative_ids(upstream=True) == {"resolve_run"}
 
 
-def test_a_failure_is_never_overtaken_by_a_skip(dag: DAG) -> None:
-    """Behind a task that may be skipped, the default rule may skip on what it sees first."""
-    for stage in ("preprocess", "train"):
-        price = dag.get_task(f"{stage}.price")
-        assert price.trigger_rule == "all_done"  # a cluster that failed has cost money, too
-        for task_id in price.downstream_task_ids:
-            assert dag.get_task(task_id).trigger_rule == "none_failed", task_id
-
-
 @pytest.mark.parametrize("stage", ["preprocess", "train"])
 def test_every_cluster_is_priced_whether_it_ended_well_or_not(dag: DAG, stage: str) -> None:
     price = dag.get_task(f"{stage}.price")
