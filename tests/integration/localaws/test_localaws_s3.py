@@ -415,7 +415,7 @@ def test_connection_is_kept_alive_and_survives_an_unread_body(server: Server) ->
 def test_body_shorter_than_announced_is_not_stored(s3: "S3Client", server: Server) -> None:
     address = urllib.parse.urlparse(server.endpoint_url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
-    connection.putrequest("PUT", "/data/cut")
+    connection.putrequest("PUT", "/data/short-body")
     connection.putheader("Content-Length", "1000")
     connection.endheaders()
     connection.send(b"only this")
@@ -423,7 +423,7 @@ def test_body_shorter_than_announced_is_not_stored(s3: "S3Client", server: Serve
     response = connection.getresponse()
     assert response.status == 400
     assert b"IncompleteBody" in response.read()
-    assert keys(s3, "cut") == []
+    assert keys(s3, "short-body") == []
 
 
 def test_service_it_does_not_offer_is_named(server: Server) -> None:
