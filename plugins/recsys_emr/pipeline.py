@@ -6,16 +6,18 @@ XCom carries numbers and URIs only. Nothing here computes; it reads, asks and re
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import environment, gate, registry, snapshots, staging, storage
 from recommender.config import Recommender
-from recommender.errors import ConflictError, RecommenderError
+from recommender.errors import ConflictError, RecommenderError, StorageError
 from recommender.locations import PROFILE, REPORT, Locations, join
 from recsys_emr import costs, stages
 from recsys_emr import plan as planning
@@ -28,6 +30,29 @@ log = logging.getLogger(__name__)
 _PUBLISH_ATTEMPTS = 5  # each loss means that another run published meanwhile, which is rare
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def named_errors_are_final(function: Callable[P, R]) -> Callable[P, R]:
+    """Fail a task for good by an error that names its cause: the same input fails the same way.
+
+    Not so what S3 may do better at the next attempt, and a race that was lost.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (StorageError, ConflictError):
+            raise
+        except RecommenderError as error:
+            raise AirflowFailException(str(error)) from error
+
+    return call
+
+
+@named_errors_are_final
 def resolve_run(recommender: Recommender, context: Context) -> dict[str, Any]:
     """Decide which snapshot the run is about and where it writes.
 
@@ -87,6 +112,7 @@ def may_wait(
     return age < dt.timedelta(hours=recommender.snapshot_wait_hours)
 
 
+@named_errors_are_final
 def stage_code(config_file: str) -> dict[str, str]:
     """Upload the code and the configuration under their content hash."""
     staged = staging.stage(environment.load().locations, Path(config_file))
@@ -94,11 +120,13 @@ def stage_code(config_file: str) -> dict[str, str]:
     return asdict(staged)
 
 
+@named_errors_are_final
 def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
     """Return the jobs of the preprocessing cluster and the directories they have to seal."""
     return stages.preprocess(run)
 
 
+@named_errors_are_final
 def plan_train(
     recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
 ) -> dict[str, Any]:
@@ -108,13 +136,11 @@ def plan_train(
 
 def read_json(directory: str, name: str) -> dict[str, Any]:
     """Read a job's summary."""
-    try:
-        document: dict[str, Any] = storage.read_json(join(directory, name))
-    except RecommenderError as error:
-        raise AirflowFailException(str(error)) from error
+    document: dict[str, Any] = storage.read_json(join(directory, name))
     return document
 
 
+@named_errors_are_final
 def read_profile(run: dict[str, str]) -> dict[str, Any]:
     """Return the numbers of the data profile that a person or a later check wants in XCom."""
     profile = read_json(run["dataset"], PROFILE)
@@ -124,6 +150,7 @@ def read_profile(run: dict[str, str]) -> dict[str, Any]:
     return {key: profile[key] for key in keys}
 
 
+@named_errors_are_final
 def read_metrics(run: dict[str, str]) -> dict[str, Any]:
     """Return the report's metrics, population and comparisons."""
     report = read_json(run["report"], REPORT)
@@ -135,6 +162,7 @@ def read_metrics(run: dict[str, str]) -> dict[str, Any]:
     return {key: report[key] for key in ("k", "population", "models", "comparisons")}
 
 
+@named_errors_are_final
 def decide(
     recommender: Recommender,
     run: dict[str, str],
@@ -169,6 +197,7 @@ def decide(
     return decision.to_json()
 
 
+@named_errors_are_final
 def publish(
     recommender: Recommender,
     run: dict[str, str],
@@ -201,6 +230,7 @@ def refuse(decision: dict[str, Any]) -> dict[str, Any]:
     return {"verdict": verdict.verdict, "reason": verdict.reason}
 
 
+@named_errors_are_final
 def champion_uri(recommender: Recommender) -> str | None:
     """Return the directory of the version in use; None before the first."""
     current = registry.read_champion(environment.load().locations, recommender.name)

@@ -1,15 +1,23 @@
-"""Which snapshot a run is about."""
+"""Which snapshot a run is about, and which errors end it for good."""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
-from recommender.errors import SnapshotError
+from recommender import environment
+from recommender.errors import ConflictError, ManifestError, SnapshotError, StorageError
 from recommender.locations import Locations
-from recsys_emr.pipeline import choose_snapshot
+from recsys_emr import pipeline
+from recsys_emr.pipeline import choose_snapshot, named_errors_are_final
+
+if TYPE_CHECKING:
+    from recommender.config import Recommender
 
 
 @pytest.fixture
@@ -68,3 +76,39 @@ def test_a_date_that_is_none_is_refused(locations: Locations) -> None:
         choose_snapshot(
             locations, "shop", asked="last friday", run_type="manual", logical_date=None
         )
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (SnapshotError("no such date"), AirflowFailException),  # final: the same date, the same end
+        (ManifestError("torn"), AirflowFailException),
+        (StorageError("S3 could not be reached"), StorageError),  # Airflow tries again
+        (ConflictError("another writer was first"), ConflictError),
+        (ZeroDivisionError("a bug"), ZeroDivisionError),
+    ],
+)
+def test_only_what_may_go_better_is_tried_again(error: Exception, seen: type[Exception]) -> None:
+    @named_errors_are_final
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(seen, match=str(error)):
+        fail()
+
+
+def test_a_dataset_without_snapshots_is_not_asked_for_again(
+    locations: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "load", lambda: SimpleNamespace(locations=locations))
+    run = SimpleNamespace(run_type="manual", logical_date=None, run_id="r")
+    context: Any = {"dag_run": run, "params": {"snapshot": None}}
+    with pytest.raises(AirflowFailException, match="expected dated snapshots below"):
+        pipeline.resolve_run(cast("Recommender", SimpleNamespace(dataset="bookshop")), context)
+
+
+def test_a_report_that_is_not_there_fails_for_good(tmp_path: Path) -> None:
+    with pytest.raises(
+        AirflowFailException, match=r"expected a file at .*report\.json, found none"
+    ):
+        pipeline.read_metrics({"report": str(tmp_path)})
