@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from recommender import manifest, models, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
+from recommender.history import HISTORY
 from recommender.locations import MANIFEST, SUMMARY, join
 from recommender.models import Model
 
@@ -22,7 +23,9 @@ CANDIDATE, VERSION = "candidate", "version"
 SEARCH = "search.json"
 ALS, POPULARITY, POPULARITY_RECENT = "als", "popularity", "popularity_recent"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
-OWN = frozenset({ALS, POPULARITY, POPULARITY_RECENT, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST})
+OWN = frozenset(
+    {ALS, POPULARITY, POPULARITY_RECENT, HISTORY, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST}
+)
 """Every name directly below a candidate: what a new one may replace."""
 
 

@@ -27,13 +27,13 @@ class Trained:
         models: by name, fitted on training and validation rows.
         setting: the ALS setting that was fitted.
         search: the record of the search; None if there was none.
-        rows: pairs that were fitted.
+        fit_rows: the pairs that were fitted.
     """
 
     models: dict[str, Model]
     setting: config.Als
     search: dict[str, Any] | None
-    rows: int
+    fit_rows: Interactions
 
 
 def train(
@@ -63,7 +63,7 @@ def train(
     }
     for model in models.values():
         model.fit(fit_rows)
-    return Trained(models, setting, record, len(fit_rows))
+    return Trained(models, setting, record, fit_rows)
 
 
 def _choose(

@@ -1,7 +1,8 @@
 """Train ALS and the popularity baselines from a dataset directory.
 
 Settings are searched on the validation window; the best is fitted again on training plus
-validation. Writes a candidate directory: models, id tables, search.json, summary.json, manifest.
+validation. Writes a candidate directory: models, id tables, history, search.json, summary.json,
+manifest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender import artifact, provenance, storage
+from recommender import artifact, history, provenance, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
@@ -51,6 +52,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     with tempfile.TemporaryDirectory(prefix="recsys-") as name:
         directory = Path(name)
         artifact.write(directory, candidate)
+        history.write(directory, history.of_interactions(trained.fit_rows))
         storage.write_json(str(directory / artifact.SEARCH), trained.search)
         summary = _summary(dataset, trained, time.monotonic() - began)
         storage.write_json(str(directory / SUMMARY), summary)
@@ -83,7 +85,7 @@ def _summary(dataset: Dataset, trained: Trained, seconds: float) -> dict[str, An
         if record is None
         else {artifact.ALS: record["chosen"]["recall"], **record["baselines"]},
         "trials": 0 if record is None else len(record["trials"]),
-        "rows": trained.rows,
+        "rows": len(trained.fit_rows),
         "users": users,
         "items": items,
         "fit_until": dataset.fit_until,

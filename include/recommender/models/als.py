@@ -19,11 +19,13 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from recommender import history
 from recommender.config import Als as Settings
 from recommender.errors import BadDataError, ManifestError
 from recommender.interactions import Interactions
 from recommender.models.base import Model, read_array, read_settings, write_settings
 from recommender.ranking import Recommendations, Scores, Users, top_k
+from recommender.weighting import weigh
 
 _log = logging.getLogger(__name__)
 _USERS, _ITEMS = "user_factors.npy", "item_factors.npy"
@@ -147,17 +149,16 @@ class Als(Model):
 
 
 def _weights(interactions: Interactions, settings: Settings) -> csr_matrix:
-    """Return r, CSR float32; implicit multiplies it by alpha.
-
-    r = confidence * 0.5 ** (age / half life) * (rows of the user / median) ** -user_balance
-    """
-    rows = np.diff(interactions.indptr)
-    typical = np.median(rows[rows > 0]) if len(interactions) else 1.0
-    balance = (np.maximum(rows, 1) / typical) ** -settings.user_balance
-    weights = interactions.confidence * np.repeat(balance, rows)
-    if settings.half_life_days is not None:
-        weights *= np.exp2(-interactions.age_days() / settings.half_life_days)
-    return interactions.matrix(weights.astype(np.float32))
+    """Return r, CSR float32; implicit multiplies it by alpha. See ``weigh``."""
+    weights = weigh(
+        interactions.confidence,
+        np.diff(interactions.indptr),
+        interactions.age_days() if len(interactions) else None,
+        typical_rows=history.typical_rows(interactions),
+        half_life_days=settings.half_life_days,
+        user_balance=settings.user_balance,
+    )
+    return interactions.matrix(weights)
 
 
 class _Progress:
