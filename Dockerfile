@@ -23,8 +23,10 @@ COPY dags /opt/recsys/dags
 COPY plugins /opt/recsys/plugins
 COPY include /opt/recsys/include
 COPY docker /opt/recsys/docker
+COPY bin /opt/recsys/bin
 
-ENV AIRFLOW_HOME=/opt/airflow \
+ENV PATH=/opt/recsys/bin:$PATH \
+    AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/recsys/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/recsys/plugins \
     PYTHONPATH=/opt/recsys/include:/opt/recsys/plugins \

@@ -11,7 +11,7 @@ LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export PYTHONPATH := include:plugins
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-dev demo up down airflow plan prices policies wheelhouse test check format lock clean
+.PHONY: help setup setup-dev demo up down airflow plan prices policies wheelhouse env recsys test check format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,9 +23,10 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.ready: requirements.txt | $(UV)
+$(VENV)/.ready: requirements.txt bin/recsys | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
 	$(BIN)/python -m demo.preflight
+	ln -sf ../../bin/recsys $(BIN)/recsys
 	@touch $@
 
 setup-dev: $(VENV)/.ready-dev
@@ -45,6 +46,12 @@ down: ## Stop what `make up` started
 
 airflow: setup ## Run a command of that Airflow: make airflow ARGS="dags list"
 	@$(BIN)/python -m demo.services airflow $(ARGS)
+
+env: setup ## What a shell needs to talk to that embedded AWS: eval "$$(make env)"
+	@$(BIN)/python -m demo.services env
+
+recsys: setup ## The models' command line there: make recsys ARGS="list"
+	@$(BIN)/python -m demo.services recsys $(ARGS)
 
 plan: setup ## What a run would ask for and cost: make plan RECOMMENDER=complete_journey ENVIRONMENT=aws
 	@$(BIN)/python -m recsys_emr.plan $(RECOMMENDER) $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -171,16 +172,38 @@ def run_airflow(arguments: Sequence[str]) -> None:
     os.execve(airflow.AIRFLOW, [str(airflow.AIRFLOW), *arguments], env)  # noqa: S606 - no shell wanted
 
 
+def shell_environment() -> dict[str, str]:
+    """Return what a shell needs beside its own variables to talk to the embedded AWS."""
+    path = f"{airflow.AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    variables = {"RECSYS_ENVIRONMENT": "local", "PATH": path}
+    return {**localaws.testing.environment(ENDPOINT), **variables}
+
+
+def print_environment() -> None:
+    """Print ``shell_environment`` for a shell's ``eval``."""
+    for name, value in shell_environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def run_recsys(arguments: Sequence[str]) -> None:
+    """Become the models' command line, pointed at the embedded AWS that ``up`` starts."""
+    program = ROOT / "bin" / "recsys"
+    env = {**os.environ, **shell_environment()}
+    os.execve(program, [str(program), *arguments], env)  # noqa: S606 - no shell wanted
+
+
 def main() -> int:
-    """Run ``up``, ``down`` or a command of Airflow's."""
+    """Run ``up``, ``down``, or a command that talks to what ``up`` has started."""
     parser = argparse.ArgumentParser(prog="python -m demo.services", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "airflow"])
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for airflow: its arguments")
+    parser.add_argument("command", choices=["up", "down", "env", "airflow", "recsys"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of airflow and recsys")
     parsed = parser.parse_args()
     try:
         if parsed.command == "airflow":
             run_airflow(parsed.arguments)
-        {"up": up, "down": down}[parsed.command]()
+        if parsed.command == "recsys":
+            run_recsys(parsed.arguments)
+        {"up": up, "down": down, "env": print_environment}[parsed.command]()
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
 """Give every job one skeleton: the same arguments, log lines, exit codes and last words.
 
 Exit codes: 0 done; 1 unexpected (a traceback precedes the last line); 2 bad arguments
-(argparse's own); 3 an error with a name and a remedy.
+(argparse's own); 3 an error with a name and a remedy; 4 another writer was first.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 
 from recommender import config
 from recommender.config import Recommender
-from recommender.errors import RecommenderError
+from recommender.errors import ConflictError, RecommenderError
 
 EXIT_UNEXPECTED = 1
 EXIT_NAMED = 3
+EXIT_CONFLICT = 4
 
 Job = Callable[[argparse.Namespace, Recommender], None]
 
@@ -83,8 +84,16 @@ def run(job: Job, parser: argparse.ArgumentParser, argv: Sequence[str] | None = 
     """
     arguments = parser.parse_args(argv)
     _configure_logging()
+    return exit_code(lambda: job(arguments, config.load(arguments.config, arguments.overrides)))
+
+
+def exit_code(action: Callable[[], None]) -> int:
+    """Run an action and return the exit code; of an error the last line on stderr speaks."""
     try:
-        job(arguments, config.load(arguments.config, arguments.overrides))
+        action()
+    except ConflictError as error:
+        _last_words(str(error))
+        return EXIT_CONFLICT
     except RecommenderError as error:
         _last_words(str(error))
         return EXIT_NAMED
