@@ -28,6 +28,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current
 from recommender import config, environment
 from recommender.config import Recommender
 from recsys_emr import pipeline, spending
+from recsys_emr.costs import Allowance
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.sensors import WaitForSnapshot
 
@@ -85,7 +86,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
             """Hold the budget, find the champion, write down the jobs of the training cluster."""
             spending.hold_budget(settings, spent)
-            return pipeline.plan_train(settings, run, current_params())
+            return pipeline.plan_train(settings, run, current_params(), spent)
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +120,17 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             execution_timeout=None,  # the wait has its own limit
         )
         to_preprocess: Any = plan_preprocess(run)
+        shapes, budget = settings.clusters, settings.budget_usd
         preprocess, paid = on_cluster(
-            "preprocess", settings.clusters.preprocess, code, to_preprocess
+            "preprocess",
+            shapes.preprocess,
+            code,
+            to_preprocess,
+            Allowance(budget, (shapes.train,)),
         )
         profile = read_profile(run)
         to_train = plan_train(run, [paid])
-        train, paid_too = on_cluster("train", settings.clusters.train, code, to_train)
+        train, paid_too = on_cluster("train", shapes.train, code, to_train, Allowance(budget))
         metrics = read_metrics(run)
         verdict: Any = gate(run, [paid, paid_too])
         decision = verdict["decision"]
@@ -136,8 +142,21 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
     return dag
 
 
-def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> tuple[Any, Any]:  # noqa: ANN401 - XComArgs
+def on_cluster(
+    stage: str,
+    shape: str,
+    code: Any,  # noqa: ANN401 - an XComArg
+    plan: Any,  # noqa: ANN401 - an XComArg
+    allowance: Allowance,
+) -> tuple[Any, Any]:
     """Run a stage on a cluster of its own: submit (setup), wait, price, terminate (teardown).
+
+    Args:
+        stage: its name.
+        shape: the environment's cluster shape.
+        code: what ``stage_code`` returned.
+        plan: what ``plan_*`` returned.
+        allowance: what the run may cost; a further attempt that it does not hold is not made.
 
     Returns:
         The wait, after which the stage's output is there, and what the cluster has cost.
@@ -157,6 +176,7 @@ def on_cluster(stage: str, shape: str, code: Any, plan: Any) -> tuple[Any, Any]:
             plan=plan,
             stage=stage,
             code=code,
+            allowance=allowance,
             execution_timeout=None,  # it would count the hours of the wait; the shape has its own
         )
         paid: Any = price()

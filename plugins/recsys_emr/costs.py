@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recommender import pricing
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 class BudgetError(RecommenderError):
     """The run would cost more than its budget, or nobody knows whether it would."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Hold what a stage has to leave of the run's budget.
+
+    Attributes:
+        usd: ``budget_usd`` of the whole run; None for no limit.
+        later: shapes of the stages that come after this one.
+    """
+
+    usd: float | None = None
+    later: tuple[str, ...] = ()
 
 
 def read_usage(client: EMRClient, cluster_id: str, shape: Shape, now: dt.datetime) -> list[Usage]:

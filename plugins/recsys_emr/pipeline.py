@@ -128,10 +128,16 @@ def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
 
 @named_errors_are_final
 def plan_train(
-    recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
+    recommender: Recommender,
+    run: dict[str, Any],
+    params: dict[str, Any],
+    spent: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Find the champion to stand against; return the jobs of the training cluster."""
-    return stages.train(run, params, champion_uri(recommender))
+    """Find the champion to stand against; return the jobs of the training cluster.
+
+    Beside them goes what has been spent: a further attempt is held against the budget.
+    """
+    return {**stages.train(run, params, champion_uri(recommender)), "spent": spent}
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import environment, pricing
 from recommender.config import Recommender
+from recommender.environment import Environment
 from recommender.errors import ConfigError
+from recommender.pricing import Cost, PriceTable
 from recsys_emr import clusters, costs
 from recsys_emr import plan as planning
 from recsys_emr.stage_task import owner_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from mypy_boto3_emr import EMRClient
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,36 @@ def hold_budget(recommender: Recommender, spent: list[dict[str, Any]]) -> None:
         raise AirflowFailException(str(error)) from error
 
 
+def hold_attempt(
+    allowance: costs.Allowance,
+    env: Environment,
+    shape: str,
+    spent: list[dict[str, Any]],
+    tried: Iterable[str],
+) -> None:
+    """Refuse another cluster for a stage that would take the run beyond its budget.
+
+    Args:
+        allowance: the budget, and the stages to come after this one, which want their share.
+        env: the environment.
+        shape: the stage's shape; the next attempt is expected to cost what the first was.
+        spent: what ``price_stage`` returned for the stages before.
+        tried: ids of this stage's clusters so far, all ended; what they cost is spent, too.
+
+    Raises:
+        BudgetError: it would, or nobody knows.
+        ConfigError: there is no price table.
+        ClientError: EMR does not tell what the clusters have cost; a retry asks again.
+    """
+    if allowance.usd is None:
+        return
+    table = pricing.load(env.emr.region)
+    cost = _cost_of(clusters.emr_client(env.emr.region), tried, env, shape, table)
+    so_far = costs.stage_cost("this stage", cost, table, simulated=env.simulated)
+    to_come = [costs.expected(env, name, table) for name in (shape, *allowance.later)]
+    costs.check_budget(allowance.usd, [*spent, so_far], to_come)
+
+
 def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
     """Return what a stage's clusters have cost: those of all its attempts, well ended or not.
 
@@ -89,10 +123,7 @@ def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
     try:
         client = clusters.emr_client(env.emr.region)
         found = clusters.of_stage(client, owner_of(context, env, stage))
-        now = dt.datetime.now(dt.UTC)
-        shaped = env.shape(shape)
-        lives = [costs.read_usage(client, one.cluster_id, shaped, now) for one in found]
-        cost = pricing.add(pricing.cost(usage, table) for usage in lives)
+        cost = _cost_of(client, [one.cluster_id for one in found], env, shape, table)
     except (BotoCoreError, ClientError) as error:
         if context["ti"].try_number <= context["ti"].max_tries:
             raise
@@ -102,3 +133,12 @@ def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
     ids = ", ".join(one.cluster_id for one in found) or "no cluster"
     log.info("%s:\n%s", ids, costs.describe([priced], None))
     return priced
+
+
+def _cost_of(
+    client: EMRClient, ids: Iterable[str], env: Environment, shape: str, table: PriceTable
+) -> Cost:
+    """Add up what clusters of one shape have cost until now."""
+    now, shaped = dt.datetime.now(dt.UTC), env.shape(shape)
+    lives = [costs.read_usage(client, cluster_id, shaped, now) for cluster_id in ids]
+    return pricing.add(pricing.cost(usage, table) for usage in lives)

@@ -11,7 +11,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from recommender import environment
 from recommender.environment import Environment
-from recsys_emr import clusters, launch, links, retry
+from recommender.errors import ConfigError
+from recsys_emr import clusters, launch, links, retry, spending
+from recsys_emr.costs import Allowance, BudgetError
 from recsys_emr.explain import explain, explain_late, message
 from recsys_emr.failures import Failure, Kind
 from recsys_emr.launch import Ticket
@@ -41,7 +43,7 @@ class WaitForCluster(BaseOperator):
 
     The submit task makes the first cluster, this task the next ones: after a lack of capacity, a
     loss of machines or throttling, after a pause without a worker, with other machines, at most
-    ``attempts`` in all. Each has a ticket among its tags, so that this task, killed at any moment
+    ``attempts`` in all and none that the run's budget does not hold. Each has a ticket among its tags, so that this task, killed at any moment
     and retried by Airflow, goes on with the latest and never asks twice. XCom ``attempts`` lists
     them: ``[{"cluster_id", "attempt", "kind"}]``, ``kind`` being why it failed or null.
 
@@ -51,10 +53,11 @@ class WaitForCluster(BaseOperator):
         cluster_id: the cluster that the submit task returned.
         shape: name of the cluster shape; its time limit counts from each cluster's creation.
         plan: what ``plan_*`` returned; "produces" is directory -> kind of the manifest that has
-            to be there at the end.
+            to be there at the end; "spent", if there, is what the stages before have cost.
         stage: name of the stage. Without it and ``code`` there is one attempt.
         code: what ``stage_code`` returned: {"uri", "content_hash"}.
         attempts: clusters that the stage may cost.
+        allowance: what the run may cost, held before each further attempt.
     """
 
     template_fields: Sequence[str] = ("cluster_id", "plan", "code")
@@ -70,6 +73,7 @@ class WaitForCluster(BaseOperator):
         stage: str | None = None,
         code: Any = None,  # noqa: ANN401 - an XComArg until the task runs
         attempts: int = retry.ATTEMPTS,
+        allowance: Allowance = Allowance(),  # noqa: B008 - frozen
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +83,7 @@ class WaitForCluster(BaseOperator):
         self.stage = stage
         self.code = code
         self.attempts = attempts
+        self.allowance = allowance
         self._killed = False
 
     def execute(self, context: Context) -> NoReturn:
@@ -206,8 +211,23 @@ class WaitForCluster(BaseOperator):
         history[-1]["kind"] = str(failure.kind)
         context["ti"].xcom_push(ATTEMPTS_KEY, history)
         able = self.stage is not None and self.code is not None
+        text = message(outcome, failure, cluster_id, env.locations.emr_logs)
         if able and retry.may_retry(failure.kind, attempt, self.attempts):
-            self.log.warning("attempt %d of %d failed: %s", attempt, self.attempts, failure.kind)
+            self._hold_budget(env, history, text)
+            self.log.warning("attempt %d of %d failed: %s", attempt, self.attempts, failure)
             kwargs = {"history": history, "series": series, "lost_subnet": outcome.subnet}
             defer_for(self, attempt, env.emr.poll_seconds, "relaunch", kwargs)
-        raise AirflowFailException(message(outcome, failure, cluster_id, env.locations.emr_logs))
+        raise AirflowFailException(text)
+
+    def _hold_budget(self, env: Environment, history: list[dict[str, Any]], text: str) -> None:
+        """Fail for good, with both reasons, when the budget does not hold another attempt.
+
+        Nothing is spent in the pause that follows, so this holds for its end, too.
+        """
+        tried = [attempt["cluster_id"] for attempt in history]
+        spent = self.plan.get("spent", [])
+        try:
+            spending.hold_attempt(self.allowance, env, self.shape, spent, tried)
+        except (BudgetError, ConfigError) as error:
+            refusal = f"  attempt {len(tried) + 1} of {self.attempts} is not made: {error}"
+            raise AirflowFailException(f"{text}\n{refusal}") from error

@@ -6,12 +6,14 @@ import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 from recommender import environment
+from recsys_emr.costs import Allowance
 
 
 def test_every_recommender_file_makes_one_dag(dag_bag: DagBag) -> None:
@@ -51,6 +53,19 @@ def test_a_stage_ends_with_its_wait_not_with_its_teardown(dag: DAG, stage: str) 
     reader = {"preprocess": "read_profile", "train": "read_metrics"}[stage]
     assert f"{stage}.wait" in dag.get_task(reader).upstream_task_ids
     assert f"{stage}.terminate" not in dag.get_task(reader).upstream_task_ids
+
+
+def test_a_further_attempt_is_held_against_the_budget_and_the_stages_to_come(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recommenders").mkdir()
+    text = "name: poor\ndescription: x\ndataset: shop\nbudget_usd: 7\n"
+    (tmp_path / "recommenders" / "poor.yaml").write_text(text)
+    (tmp_path / "environments").symlink_to(root / "include" / "config" / "environments")
+    monkeypatch.setenv("RECSYS_CONFIG_DIR", str(tmp_path))
+    poor = DagBag(dag_folder=str(root / "dags")).dags["retrain_poor"]
+    waits: Any = [poor.get_task(f"{stage}.wait") for stage in ("preprocess", "train")]
+    assert [wait.allowance for wait in waits] == [Allowance(7, (waits[1].shape,)), Allowance(7)]
 
 
 def test_the_snapshot_is_awaited_before_the_first_cluster(dag: DAG) -> None:

@@ -42,6 +42,7 @@ class EmrStub:
         faults: operation -> faults to meet, first one first: ("throttle", ""), ("refuse", code),
             ("lose", "") (carried out, no answer), ("down", "") (500, not carried out).
         list_lags: ListClusters does not show any cluster yet.
+        hours: how long the primary node of every cluster was there.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class EmrStub:
         self.calls: list[str] = []
         self.faults: dict[str, list[Fault]] = {}
         self.list_lags = False
+        self.hours = 0.0
 
     def client(self, region: str = "us-east-1", *, attempts: int = 8) -> Any:
         retries: Any = {"mode": "standard", "total_max_attempts": attempts}
@@ -127,6 +129,21 @@ class EmrStub:
 
     def ListSteps(self, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"Steps": self.clusters[data["ClusterId"]]["Steps"]}
+
+    def ListInstanceFleets(self, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        assert data["ClusterId"] in self.clusters
+        return {"InstanceFleets": [{"Id": "if-1", "InstanceFleetType": "MASTER"}]}
+
+    def ListInstances(self, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """Show the primary node; a cluster that never had it has none."""
+        begun = self.clusters[data["ClusterId"]]["Status"]["Timeline"]["CreationDateTime"]
+        times = {"CreationDateTime": begun, "EndDateTime": begun + self.hours * 3600}
+        node = {
+            "InstanceFleetId": "if-1",
+            "InstanceType": "m5.xlarge",
+            "Status": {"Timeline": times},
+        }
+        return {"Instances": [node] if self.hours else []}
 
     def TerminateJobFlows(self, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         for cluster_id in data["JobFlowIds"]:

@@ -11,7 +11,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from recommender import manifest
+from recommender import manifest, pricing
+from recommender.pricing import Cost
+from recsys_emr.costs import Allowance, stage_cost
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.triggers import ClusterEndTrigger
 
@@ -308,6 +310,66 @@ def test_attempts_are_bounded(emr: Any, env: Any, context: Make, plan: dict[str,
         go_on(task, pause, run, ended(pause))
     assert emr.calls.count("RunJobFlow") == 3
     assert [a["kind"] for a in run["ti"].xcom["attempts"]] == ["capacity"] * 3
+
+
+def failed_once(
+    emr: Any, context: Make, plan: dict[str, Any], allowance: Allowance
+) -> Callable[[], Any]:
+    """Let the first cluster cost an hour and lose its machines; return how the wait goes on."""
+    emr.hours = 1.0  # 0.2471 USD with its disk; two minutes are 0.0082
+    first = submit_task(plan).execute(context())
+    task, run = wait_task(first, plan, allowance=allowance), context()
+    pause = deferred(task.execute, run)
+    fail(emr, first, "INSTANCE_FAILURE", "The Spot instance was reclaimed")
+    return lambda: go_on(task, pause, run, ended(pause))
+
+
+def test_another_attempt_beyond_the_budget_is_not_made_and_both_reasons_are_told(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+) -> None:
+    go = failed_once(emr, context, plan, Allowance(0.25))
+    with pytest.raises(AirflowFailException) as raised:
+        go()
+    text = str(raised.value)
+    assert "class: spot loss" in text
+    assert "attempt 2 of 3 is not made: expected a run within budget_usd 0.25" in text
+    assert "found 0.2471 USD spent and 0.0082 USD to come" in text
+    assert emr.calls.count("RunJobFlow") == 1
+
+
+def test_another_attempt_within_the_budget_is_made(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+) -> None:
+    assert deferred(failed_once(emr, context, plan, Allowance(0.256))).method_name == "relaunch"
+
+
+@pytest.mark.parametrize("part", ["a stage before", "a stage after"])
+def test_another_attempt_leaves_what_other_stages_take(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any], part: str
+) -> None:
+    later = ("single_node",) if part == "a stage after" else ()
+    if part == "a stage before":
+        cost = Cost(0.005, 0.02, ())
+        plan["spent"] = [stage_cost("preprocess", cost, pricing.load("us-east-1"), simulated=True)]
+    with pytest.raises(AirflowFailException, match="attempt 2 of 3 is not made"):
+        failed_once(emr, context, plan, Allowance(0.256, later))()
+
+
+def test_a_spent_budget_that_emr_does_not_tell_is_asked_for_again(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+) -> None:
+    go = failed_once(emr, context, plan, Allowance(1.0))
+    emr.faults["ListInstances"] = [("refuse", "InternalServerException")] * 8
+    with pytest.raises(ClientError):  # no AirflowFailException: Airflow retries the wait
+        go()
+    assert emr.calls.count("RunJobFlow") == 1
+
+
+def test_without_a_budget_nothing_is_priced_between_attempts(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+) -> None:
+    deferred(failed_once(emr, context, plan, Allowance()))
+    assert "ListInstances" not in emr.calls
 
 
 def test_without_stage_and_code_there_is_one_attempt(
