@@ -20,3 +20,4 @@ REASON = "reason"
 TITLE = "title"
 CATEGORY = "category"
 BRAND = "brand"
+PRICE = "price"  # in the shop's own currency, float64, >= 0

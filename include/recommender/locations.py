@@ -14,6 +14,11 @@ MANIFEST = "manifest.json"
 PROFILE = "profile.json"
 REPORT = "report.json"
 SUMMARY = "summary.json"
+ITEMS = "items"
+"""Of a snapshot: the folder of the items' metadata, beside the raw files."""
+
+ITEMS_METADATA = "items_metadata"
+"""Of a dataset: the table of title, category, brand and price."""
 
 
 def join(base: str, *parts: str) -> str:

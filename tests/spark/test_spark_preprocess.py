@@ -133,6 +133,22 @@ def test_file_order_and_partitions_do_not_change_a_byte(
         assert one.bytes_of(name) == five.bytes_of(name)
 
 
+def test_metadata_beside_the_raw_files_is_sealed_with_the_dataset(
+    tmp_path: Path, write_lines: Writer, write_config: Config
+) -> None:
+    write_lines(tmp_path / "raw" / "a.json.gz", _events())
+    about = [{"item_id": "i0", "title": "Tea"}, {"item_id": "new"}, "{'item_id': 'i1'}", "{cut"]
+    write_lines(tmp_path / "raw" / "items" / "b.json", about)
+    run = Run(tmp_path, write_config(**EASY, **WEEKS, bad_line_budget=0.5))
+    assert run.code == 0
+    assert sorted(run.table("items_metadata")["item_id"]) == ["i0", "i1", "new"]
+    assert run.profile["items_metadata"]["known"] == 2
+    assert "items_metadata/part-00000.parquet" in manifest.verify(str(run.output), "dataset").files
+    again = Run(tmp_path, write_config(**EASY, **WEEKS))
+    assert again.code == 3  # one line in four is bad, and the budget is 1 % again
+    assert not (again.output / "items_metadata").exists()
+
+
 def test_half_a_percent_of_broken_lines_goes_on_and_is_quarantined(
     tmp_path: Path, write_lines: Writer, write_config: Config
 ) -> None:

@@ -24,7 +24,9 @@ from recommender.encoding import Ids, encode, item_ids, known, user_ids
 from recommender.errors import EmptyDatasetError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
-from recommender.locations import MANIFEST, PROFILE, SUMMARY, join
+from recommender.locations import ITEMS as METADATA
+from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, SUMMARY, join
+from recommender.metadata.job import write_items
 from recommender.schemas import ITEMS, PARSED, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
 from recommender.sources.lines import parse_lines, read_lines
 from recommender.sources.quarantine import (
@@ -42,7 +44,7 @@ logger = logging.getLogger("recommender.jobs.preprocess")
 
 # A row is 20 bytes before compression: about 60 MB a file, a good bite for one reader.
 _ROWS_PER_FILE = 5_000_000
-_OWN = {*WINDOWS, "users", "items", PROFILE, MANIFEST}
+_OWN = {*WINDOWS, "users", "items", ITEMS_METADATA, PROFILE, MANIFEST}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     require_apart([arguments.output, arguments.quarantine], [arguments.snapshot])
     # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
     clear(arguments.output, lambda name: name in _OWN)
-    clear(arguments.quarantine, lambda name: name == SUMMARY or name.startswith("part-"))
+    clear(arguments.quarantine, _is_quarantined)
     snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
     job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
     with spark.session("preprocess") as session:
@@ -117,9 +119,12 @@ class Job:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
         self._write(encoded, windows, users, items)
+        budget = self.settings.bad_line_budget
+        metadata = write_items(self.snapshot.uri, self.output, self.quarantine, budget)
         self._seal(
             {
                 **self._inputs(tally),
+                "items_metadata": metadata,
                 "windows": windows,
                 "users": users.count,
                 "items": items.count,
@@ -259,6 +264,10 @@ class Job:
         about["rows"] = {window: profile["windows"][window]["rows"] for window in WINDOWS}
         manifest.seal(self.output, "dataset", {"snapshot": self.snapshot.uri, **about})
         logger.info("dataset sealed at %s after %.1f s", self.output, self.stages.seconds)
+
+
+def _is_quarantined(name: str) -> bool:
+    return name in {SUMMARY, METADATA} or name.startswith("part-")
 
 
 def _write_sorted(frame: DataFrame, rows: int, uri: str) -> None:
