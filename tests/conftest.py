@@ -16,6 +16,8 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="recsys-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["PYTHONPATH"] = os.pathsep.join(str(ROOT / room) for room in ("include", "plugins"))
+# ranx compiles its metrics for a minute; a few small lists need no compiler.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 os.environ.pop("AWS_ENDPOINT_URL", None)
 os.environ.pop("AWS_PROFILE", None)
 os.environ.update(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 MANIFEST = "manifest.json"
 PROFILE = "profile.json"
 REPORT = "report.json"
+SAMPLES = "samples.json"
 SUMMARY = "summary.json"
 ITEMS = "items"
 """Of a snapshot: the folder of the items' metadata, beside the raw files."""

@@ -3,6 +3,10 @@
 Population: users with at least one fit interaction and at least one held-out item that the
 model knows (the item has a fit interaction) and, where seen items are left out of the lists,
 that is new to the user. Relevance is binary: an item is held out or it is not.
+
+Every function takes ``hit``, (n, k) bool: whether the item at that place of user u's list is
+held out for u. Places beyond the end of a short list are no hits, so a list that is too short
+loses what it could have shown. The metrics of lists as such are in ``beyond_accuracy``.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recommender.ranking import entries
+from recommender.ranking import blocks, entries
 
 PerUser = npt.NDArray[np.float64]
-METRICS = ("recall", "ndcg", "map", "hit_rate")
+Hits = npt.NDArray[np.bool_]
+Lists = npt.NDArray[np.int32]
+METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")
+_BYTES_A_PLACE = 64  # what finding one place of a list among the held-out items takes
 
 
 @dataclass(frozen=True)
@@ -67,25 +74,50 @@ def population(fit: csr_matrix, held_out: csr_matrix, *, filter_seen: bool) -> P
     )
 
 
-def hits(recommended: npt.NDArray[np.int32], held_out: csr_matrix) -> npt.NDArray[np.bool_]:
-    """Tell which places of (n, k) lists hold a held-out item; padding (-1) never does."""
-    rows = np.repeat(np.arange(len(recommended)), recommended.shape[1])
-    columns = recommended.ravel()
-    found = _contains(held_out, rows, np.maximum(columns, 0)) & (columns >= 0)
-    return found.reshape(recommended.shape)
+def hits(recommended: Lists, held_out: csr_matrix) -> Hits:
+    """Tell which places of (n, k) lists hold a held-out item; padding (-1) never does.
+
+    Users are taken in blocks, so the memory beside the result does not grow with their number.
+    """
+    found = np.empty(recommended.shape, dtype=np.bool_)
+    k = recommended.shape[1]
+    for block in blocks(len(recommended), _BYTES_A_PLACE * k):
+        columns = recommended[block].ravel()
+        rows = np.repeat(np.arange(len(recommended[block])), k)
+        held = _contains(held_out[block], rows, np.maximum(columns, 0)) & (columns >= 0)
+        found[block] = held.reshape(-1, k)
+    return found
 
 
-def recall(hit: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]) -> PerUser:
-    """Return recall@k(u) = |topk(u) ∩ held_out(u)| / |held_out(u)|, (n,)."""
+def recall(hit: Hits, sizes: npt.NDArray[np.int64]) -> PerUser:
+    """Return recall@k(u) = |topk(u) ∩ held_out(u)| / |held_out(u)|, (n,).
+
+    trec_eval's ``recall_k``. Some (RecVAE's authors, for one) divide by min(k, |held_out(u)|).
+    """
     return np.asarray(hit.sum(axis=1) / sizes, dtype=np.float64)
 
 
-def hit_rate(hit: npt.NDArray[np.bool_]) -> PerUser:
-    """Return 1 for a user with at least one hit among the k, else 0, (n,)."""
+def precision(hit: Hits) -> PerUser:
+    """Return precision@k(u) = |topk(u) ∩ held_out(u)| / k, (n,); trec_eval's ``P_k``.
+
+    implicit's ``precision`` is another number: hits of all users over the sum of
+    min(k, |held_out(u)|).
+    """
+    return np.asarray(hit.sum(axis=1) / hit.shape[1], dtype=np.float64)
+
+
+def hit_rate(hit: Hits) -> PerUser:
+    """Return 1 for a user with at least one hit among the k, else 0, (n,); ``success_k``."""
     return np.asarray(hit.any(axis=1), dtype=np.float64)
 
 
-def ndcg(hit: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]) -> PerUser:
+def reciprocal_rank(hit: Hits) -> PerUser:
+    """Return RR@k(u) = 1 / rank of the first hit, 0 without a hit, (n,) (Voorhees 1999)."""
+    first = hit.argmax(axis=1) + 1
+    return np.asarray(hit.any(axis=1) / first, dtype=np.float64)
+
+
+def ndcg(hit: Hits, sizes: npt.NDArray[np.int64]) -> PerUser:
     """Return nDCG@k(u) with binary gains, (n,).
 
     DCG = sum over hits of 1 / log2(rank + 1), rank from 1; the ideal has
@@ -97,29 +129,30 @@ def ndcg(hit: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]) -> PerUser:
     return np.asarray((hit * discounts).sum(axis=1) / ideal, dtype=np.float64)
 
 
-def average_precision(hit: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]) -> PerUser:
+def average_precision(hit: Hits, sizes: npt.NDArray[np.int64]) -> PerUser:
     """Return AP@k(u) = sum over hits of precision at their rank / min(k, |held_out(u)|), (n,).
 
     trec_eval's ``map_cut_k`` divides by |held_out(u)| instead, which no list of k can bring to
     1 for a user with more than k held-out items.
     """
     k = hit.shape[1]
-    precision = np.cumsum(hit, axis=1) / np.arange(1, k + 1)
-    return np.asarray((hit * precision).sum(axis=1) / np.minimum(sizes, k), dtype=np.float64)
+    at_rank = np.cumsum(hit, axis=1) / np.arange(1, k + 1)
+    return np.asarray((hit * at_rank).sum(axis=1) / np.minimum(sizes, k), dtype=np.float64)
 
 
-def coverage(recommended: npt.NDArray[np.int32], catalogue: int) -> float:
-    """Return distinct recommended items / items with at least one fit interaction."""
-    return len(np.unique(recommended[recommended >= 0])) / catalogue
-
-
-def per_user(recommended: npt.NDArray[np.int32], of: Population) -> dict[str, PerUser]:
+def per_user(recommended: Lists, of: Population) -> dict[str, PerUser]:
     """Return every metric of ``METRICS`` for each user of the population, (n,) each."""
-    hit = hits(recommended, of.held_out)
+    return from_hits(hits(recommended, of.held_out), of.sizes)
+
+
+def from_hits(hit: Hits, sizes: npt.NDArray[np.int64]) -> dict[str, PerUser]:
+    """Return every metric of ``METRICS`` from hits that are known already, (n,) each."""
     return {
-        "recall": recall(hit, of.sizes),
-        "ndcg": ndcg(hit, of.sizes),
-        "map": average_precision(hit, of.sizes),
+        "recall": recall(hit, sizes),
+        "precision": precision(hit),
+        "ndcg": ndcg(hit, sizes),
+        "map": average_precision(hit, sizes),
+        "mrr": reciprocal_rank(hit),
         "hit_rate": hit_rate(hit),
     }
 

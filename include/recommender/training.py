@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,15 @@ class Trained:
         setting: the ALS setting that was fitted.
         search: the record of the search; None if there was none.
         fit_rows: the pairs that were fitted.
+        notes: seconds of each fit, ALS's recall on the validation window by iteration, and its
+            loss by iteration of the final fit.
     """
 
     models: dict[str, Model]
     setting: config.Als
     search: dict[str, Any] | None
     fit_rows: Interactions
+    notes: dict[str, Any]
 
 
 def train(
@@ -57,13 +61,33 @@ def train(
         message = "expected interactions to fit, found none in the training and validation windows"
         raise EmptyDatasetError(message)
     _log.info(f"fitting {setting} on {len(fit_rows):,} pairs of training and validation")
-    models: dict[str, Model] = {
-        ALS: Als(setting, settings.seed, settings.threads),
-        **_baselines(settings),
+    als = Als(setting, settings.seed, settings.threads, keep_losses=True)
+    models: dict[str, Model] = {ALS: als, **_baselines(settings)}
+    seconds = {name: _timed_fit(model, fit_rows) for name, model in models.items()}
+    notes = {
+        "seconds_fit": seconds,
+        "validation_curve": _curve(record),
+        "train_loss": als.losses,
     }
-    for model in models.values():
-        model.fit(fit_rows)
-    return Trained(models, setting, record, fit_rows)
+    return Trained(models, setting, record, fit_rows, notes)
+
+
+def cold_models(settings: config.Train) -> tuple[dict[str, Model], dict[str, Model]]:
+    """Return unfitted models that serve unknown users, and those that reach new items."""
+    return dict(_baselines(settings)), {}
+
+
+def _timed_fit(model: Model, rows: Interactions) -> float:
+    began = time.monotonic()
+    model.fit(rows)
+    return round(time.monotonic() - began, 3)
+
+
+def _curve(record: Mapping[str, Any] | None) -> list[dict[str, float]]:
+    """Return the chosen trial's recall on the validation window by iteration."""
+    if record is None:
+        return []
+    return [{"iteration": i, "recall": recall} for i, recall in record["chosen"]["checkpoints"]]
 
 
 def _choose(
@@ -112,6 +136,7 @@ def _record(trials: Sequence[Trial], bar: float) -> dict[str, Any]:
         "chosen": {
             "setting": chosen.setting.model_dump(),
             "recall": chosen.recall,
+            "checkpoints": [list(point) for point in chosen.checkpoints],
             "beats_popularity": chosen.recall > bar,
         },
     }

@@ -1,6 +1,7 @@
-"""Measure a candidate, its baselines and the champion on the test window of a dataset.
+"""Measure a candidate, its contenders and the champion on the test window of a dataset.
 
-Writes report.json: metrics on one population, paired comparisons with intervals, lineage.
+Writes report.json (metrics on one population, paired comparisons with intervals, curves over K,
+cohorts, cold start, lineage) and samples.json (ten users with their lists).
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recommender import artifact, manifest, provenance, storage
+from recommender import artifact, cold_start, manifest, provenance, samples, storage
 from recommender.artifact import Candidate
 from recommender.champion import Champion
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.errors import BadDataError, ConfigError
-from recommender.evaluation import Ranker, evaluate
+from recommender.evaluation import Ranker, choose_population, evaluate
+from recommender.interactions import Interactions, merge
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
-from recommender.locations import MANIFEST, REPORT, join
+from recommender.locations import MANIFEST, REPORT, SAMPLES, join
+from recommender.samples import CHAMPION
+from recommender.training import cold_models
 
 _log = logging.getLogger(__name__)
-CHAMPION = "champion"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     inputs = [arguments.dataset, arguments.candidate, arguments.champion]
     require_apart([arguments.output], [uri for uri in inputs if uri])
-    clear(arguments.output, lambda name: name in {REPORT, MANIFEST})
+    clear(arguments.output, lambda name: name in {REPORT, SAMPLES, MANIFEST})
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
     _check_same_ids(dataset, candidate)
@@ -61,17 +64,49 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     models: dict[str, Ranker] = dict(candidate.models)
     if champion is not None:
         models[CHAMPION] = Champion(champion, dataset.users, dataset.items)
-    report = evaluate(
-        models, dataset.pairs(TRAIN, VALIDATION), dataset.pairs(TEST), recommender.evaluate
-    )
+    windows = dataset.window(TRAIN), dataset.window(VALIDATION)
+    history, held_out = merge(*windows), dataset.pairs(TEST)
+    report = evaluate(models, history.matrix(), held_out, recommender.evaluate)
+    _add_training(report, candidate, champion)
+    report["cold"] = _cold(*windows, recommender)
     cold = dataset.profile.get("cold", {}).get(TEST)
     report["population"] = {**report["population"], "cold": cold}
     lineage = _lineage(dataset, candidate, recommender, arguments)
     lineage["champion"] = _champion_lineage(champion, arguments.champion, dataset.fit_until)
     report["lineage"] = _with_facts(lineage, arguments.lineage)
+    population = choose_population(history.matrix(), held_out, recommender.evaluate)
+    ids = dataset.users, dataset.items
+    drawn = samples.draw(models, history, population, recommender.evaluate, ids)
+    storage.write_json(join(arguments.output, SAMPLES), drawn)
     storage.write_json(join(arguments.output, REPORT), report)
     manifest.seal(arguments.output, "report", {"recommender": recommender.name})
     _log.info(f"report at {join(arguments.output, REPORT)}")
+
+
+def _add_training(report: dict[str, Any], candidate: Candidate, champion: Candidate | None) -> None:
+    """Add what the fits have noted: seconds of each model, validation curve and loss of ALS.
+
+    A version of before these were noted has none, and is measured all the same.
+    """
+    noted = candidate.about.get("training", {})
+    seconds = dict(noted.get("seconds_fit", {}))
+    if champion is not None:
+        theirs = champion.about.get("training", {}).get("seconds_fit", {})
+        seconds[CHAMPION] = theirs.get(artifact.ALS)
+    for name, scores in report["models"].items():
+        scores["seconds_fit"] = seconds.get(name)
+    report["training"] = {
+        "validation_curve": noted.get("validation_curve", []),
+        "train_loss": noted.get("train_loss"),
+    }
+
+
+def _cold(
+    training: Interactions, validation: Interactions, recommender: Recommender
+) -> dict[str, Any]:
+    """Measure newcomers; the models are fitted anew, on the training window alone."""
+    for_users, for_items = cold_models(recommender.train)
+    return cold_start.measure(training, validation, for_users, for_items, recommender.evaluate.k)
 
 
 def _lineage(

@@ -70,6 +70,7 @@ def _facts(recommender: Recommender, dataset: Dataset, trained: Trained) -> dict
         "threads": settings.threads or os.cpu_count(),
         "settings": settings.model_dump(mode="json"),
         "setting": trained.setting.model_dump(),
+        "training": trained.notes,
         "dataset": {"uri": dataset.uri, "sha256": dataset.sha256, "about": dataset.about},
         **provenance.describe(),
     }

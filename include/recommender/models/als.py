@@ -46,14 +46,20 @@ class Als(Model):
         settings: factors, alpha, regularization, iterations, half life.
         user_factors: (users, factors) float32, C-contiguous, after ``fit``.
         item_factors: (items, factors) float32, C-contiguous, after ``fit``.
+        losses: the loss after each iteration of the last ``fit``, if ``keep_losses``: implicit's,
+            which is the weighted squared error plus the penalty, per pair of user and item.
     """
 
     kind: ClassVar[str] = "als"
 
-    def __init__(self, settings: Settings, seed: int = 42, threads: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, seed: int = 42, threads: int = 0, *, keep_losses: bool = False
+    ) -> None:
         self.settings = settings
         self.seed = seed
         self.threads = threads
+        self.keep_losses = keep_losses
+        self.losses: list[float] = []
         self.user_factors: npt.NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self.item_factors: npt.NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 
@@ -81,10 +87,14 @@ class Als(Model):
                 iterations=self.settings.iterations,
                 num_threads=self.threads,
                 random_state=self.seed,
+                calculate_training_loss=self.keep_losses,
             )
+            self.losses = []
             progress = _Progress(self.settings.iterations, len(interactions))
 
-            def callback(iteration: int, _seconds: float, _loss: object) -> None:
+            def callback(iteration: int, _seconds: float, loss: float | None) -> None:
+                if loss is not None:
+                    self.losses.append(float(loss))
                 self.user_factors, self.item_factors = engine.user_factors, engine.item_factors
                 progress.step(iteration + 1)
                 if on_iteration is not None and not on_iteration(iteration + 1):

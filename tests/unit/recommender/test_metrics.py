@@ -1,4 +1,7 @@
-"""Metrics are checked by hand and against trec_eval."""
+"""Metrics are checked by hand and against trec_eval, ranx and implicit's evaluator.
+
+Spark's RankingMetrics, the fourth, is in ``tests/spark/test_spark_ranking_metrics.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ import math
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.evaluation import ranking_metrics_at_k
+from ranx import Qrels, Run, evaluate
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
-from recommender import metrics
+from recommender import metrics, ranking
+from recommender.ranking import top_k
 
 K = 5
 
@@ -30,7 +38,9 @@ def test_each_metric_by_hand() -> None:
     found = measure([[9, 1, 8, 2, 7]], [[1, 2, 3]])
     ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
     assert found["recall"][0] == pytest.approx(2 / 3)
+    assert found["precision"][0] == pytest.approx(2 / 5)
     assert found["hit_rate"][0] == 1
+    assert found["mrr"][0] == pytest.approx(1 / 2)
     assert found["ndcg"][0] == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal)
     assert found["map"][0] == pytest.approx((1 / 2 + 2 / 4) / 3)
 
@@ -56,9 +66,12 @@ def cases(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]]]:
 
 
 @given(cases())
-def test_recall_and_ndcg_equal_trec_eval(case: tuple[list[list[int]], list[list[int]]]) -> None:
+def test_all_but_map_equal_trec_eval(case: tuple[list[list[int]], list[list[int]]]) -> None:
     expected = trec_eval(*case)
     found = measure(*case)
+    np.testing.assert_allclose(found["precision"], expected[f"P_{K}"], rtol=1e-12)
+    # recip_rank has no cut, but no list here is longer than K.
+    np.testing.assert_allclose(found["mrr"], expected["recip_rank"], rtol=1e-12)
     np.testing.assert_allclose(found["recall"], expected[f"recall_{K}"], rtol=1e-12)
     np.testing.assert_allclose(found["ndcg"], expected[f"ndcg_cut_{K}"], rtol=1e-12)
     np.testing.assert_allclose(found["hit_rate"], expected[f"success_{K}"], rtol=1e-12)
@@ -88,10 +101,101 @@ def trec_eval(lists: list[list[int]], held: list[list[int]]) -> dict[str, np.nda
         str(u): {str(item): float(K - rank) for rank, item in enumerate(items)}
         for u, items in enumerate(lists)
     }
-    names = {f"recall.{K}", f"ndcg_cut.{K}", f"map_cut.{K}", f"success.{K}"}
+    names = {f"recall.{K}", f"ndcg_cut.{K}", f"map_cut.{K}", f"success.{K}", f"P.{K}", "recip_rank"}
     rows = pytrec_eval.RelevanceEvaluator(relevant, names).evaluate(run)
     ordered = [rows[str(u)] for u in range(len(lists))]
     return {name: np.array([row[name] for row in ordered]) for name in ordered[0]}
+
+
+@given(cases())
+@settings(max_examples=25)
+def test_all_but_map_equal_ranx(case: tuple[list[list[int]], list[list[int]]]) -> None:
+    found, theirs = measure(*case), ranx_metrics(*case)
+    names = {"recall": "recall", "precision": "precision", "ndcg": "ndcg", "mrr": "mrr"}
+    for ours, name in {**names, "hit_rate": "hit_rate"}.items():
+        np.testing.assert_allclose(found[ours], theirs[f"{name}@{K}"], rtol=1e-9, err_msg=ours)
+
+
+@given(cases())
+@settings(max_examples=25)
+def test_map_differs_from_ranx_as_from_trec_eval(
+    case: tuple[list[list[int]], list[list[int]]],
+) -> None:
+    sizes = np.array([len(items) for items in case[1]])
+    expected = ranx_metrics(*case)[f"map@{K}"] * sizes / np.minimum(sizes, K)
+    np.testing.assert_allclose(measure(*case)["map"], expected, rtol=1e-9)
+
+
+def ranx_metrics(lists: list[list[int]], held: list[list[int]]) -> dict[str, np.ndarray]:
+    relevant = {str(u): {str(i): 1 for i in items} for u, items in enumerate(held)}
+    run = {
+        str(u): {str(item): float(K - rank) for rank, item in enumerate(items)}
+        for u, items in enumerate(lists)
+    }
+    names = [f"{name}@{K}" for name in ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")]
+    scores = Run(run)
+    evaluate(Qrels(relevant), scores, names)
+    return {
+        name: np.array([scores.scores[name][str(u)] for u in range(len(lists))]) for name in names
+    }
+
+
+@pytest.fixture(scope="module")
+def implicit_case() -> tuple[AlternatingLeastSquares, csr_matrix, csr_matrix]:
+    generator = np.random.default_rng(5)
+    fit = csr_matrix((generator.random((80, 60)) < 0.1).astype(np.float32))
+    held = csr_matrix((generator.random((80, 60)) < 0.15).astype(np.float32))
+    held = held - held.multiply(fit)
+    held.eliminate_zeros()
+    with threadpool_limits(1, user_api="blas"):
+        model = AlternatingLeastSquares(factors=8, random_state=1, num_threads=1)
+        model.fit(fit, show_progress=False)
+    return model, fit, held
+
+
+def test_ndcg_and_map_equal_implicits_evaluator(
+    implicit_case: tuple[AlternatingLeastSquares, csr_matrix, csr_matrix],
+) -> None:
+    """implicit averages over every user with a held-out item, cold ones included: none is here."""
+    model, fit, held = implicit_case
+    theirs = ranking_metrics_at_k(model, fit, held, K=K, show_progress=False)
+    found, _ = measure_implicit(model, fit, held)
+    assert found["ndcg"].mean() == pytest.approx(theirs["ndcg"], rel=1e-6)
+    assert found["map"].mean() == pytest.approx(theirs["map"], rel=1e-6)
+
+
+def test_implicits_precision_is_hits_over_what_could_be_hit(
+    implicit_case: tuple[AlternatingLeastSquares, csr_matrix, csr_matrix],
+) -> None:
+    """Ours is the mean over users of hits / K: the same hits, another denominator."""
+    model, fit, held = implicit_case
+    theirs = ranking_metrics_at_k(model, fit, held, K=K, show_progress=False)
+    found, sizes = measure_implicit(model, fit, held)
+    hits = found["precision"] * K
+    assert (sizes < K).any()
+    assert (sizes > K).any()
+    assert theirs["precision"] == pytest.approx(hits.sum() / np.minimum(sizes, K).sum())
+    assert theirs["precision"] > found["precision"].mean()
+
+
+def measure_implicit(
+    model: AlternatingLeastSquares, fit: csr_matrix, held: csr_matrix
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    population = metrics.population(fit, held, filter_seen=True)
+    assert population.counts["pairs_of_cold_users"] == population.counts["pairs_of_cold_items"] == 0
+    scores = np.asarray(model.user_factors @ model.item_factors.T)
+    lists = top_k(lambda users: scores[users].copy(), population.users, K, fit.shape[1], fit).items
+    return metrics.per_user(lists, population), population.sizes
+
+
+def test_hits_are_found_alike_in_any_number_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(9)
+    held = csr_matrix(generator.random((50, 30)) < 0.2)
+    lists = np.array([generator.permutation(30)[:7] for _ in range(50)], dtype=np.int32)
+    whole = metrics.hits(lists, held)
+    monkeypatch.setattr(ranking, "_BLOCK_BYTES", 7 * 64 * 3)
+    np.testing.assert_array_equal(metrics.hits(lists, held), whole)
+    assert whole.any()
 
 
 # User 0 gets a new item; 1 is cold; 2 only repeats; 3 only takes the cold item 2; 4 repeats and
@@ -137,7 +241,3 @@ def test_every_pair_of_the_window_is_accounted_for() -> None:
     left_out = ("pairs_of_cold_users", "pairs_of_cold_items", "pairs_already_had")
     assert counts["held_out"] + sum(counts[name] for name in left_out) == counts["test_pairs"]
     assert min(counts[name] for name in left_out) > 0
-
-
-def test_coverage_counts_distinct_items_and_no_padding() -> None:
-    assert metrics.coverage(np.array([[1, 2], [2, -1]], dtype=np.int32), 8) == 2 / 8

@@ -87,6 +87,22 @@ def test_the_report_keeps_its_contract(
     manifest.verify(str(tmp_path / "report"), "report")
 
 
+def test_the_report_says_how_the_models_were_fitted(
+    run: Callable[..., int], trained: tuple[str, str], tmp_path: Path
+) -> None:
+    report = measure(run, trained, tmp_path / "report")
+    assert all(scores["seconds_fit"] >= 0 for scores in report["models"].values())
+    search = storage.read_json(f"{trained[1]}/search.json")
+    curve = report["training"]["validation_curve"]
+    assert max(point["recall"] for point in curve) == search["chosen"]["recall"]
+    losses = report["training"]["train_loss"]
+    assert len(losses) == search["chosen"]["setting"]["iterations"]
+    assert losses[-1] < losses[0]
+    assert set(report["cold"]) == {"users", "items"}
+    drawn = json.loads((tmp_path / "report" / "samples.json").read_text())
+    assert len(drawn) == 10
+
+
 def test_the_report_agrees_with_a_slow_count(
     run: Callable[..., int], trained: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -113,7 +129,10 @@ def test_equal_input_gives_an_equal_report(
     again, candidate = build("dataset_again"), str(tmp_path / "elsewhere")
     assert run(train, dataset=again, output=candidate) == 0
     second = measure(run, (again, candidate), tmp_path / "report_again")
-    del first["lineage"], second["lineage"]
+    for report in (first, second):
+        del report["lineage"]
+        for scores in report["models"].values():
+            del scores["seconds_fit"]
     assert json.dumps(first) == json.dumps(second)
 
 
