@@ -76,8 +76,8 @@ def read(directory: Path, shape: tuple[int, int]) -> History:
     """
     folder = directory / HISTORY
     facts = json.loads((folder / FACTS).read_text())
-    indptr = np.load(folder / _INDPTR, mmap_mode="r", allow_pickle=False)
-    items = np.load(folder / _ITEMS, mmap_mode="r", allow_pickle=False)
+    indptr = np.asarray(np.load(folder / _INDPTR, mmap_mode="r", allow_pickle=False))
+    items = np.asarray(np.load(folder / _ITEMS, mmap_mode="r", allow_pickle=False))
     users, catalogue = shape
     fits = indptr.shape == (users + 1,) and indptr[-1] == len(items)
     if not fits or (len(items) and not 0 <= items.min() <= items.max() < catalogue):

@@ -6,8 +6,10 @@ writer wants a reader to know (``about``). A directory without one is unfinished
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recommender import storage
@@ -131,6 +133,63 @@ def verify(directory: str, kind: str) -> Manifest:
             message = f"{prefix}{name}: expected SHA-256 {expected.sha256}, found {digest}"
             raise ManifestError(message)
     return manifest
+
+
+def fetch(
+    directory: str,
+    kind: str,
+    target: Path,
+    *,
+    wanted: Callable[[str], bool] = lambda _: True,
+    sha256: str | None = None,
+) -> Manifest:
+    """Copy files of a finished directory to an empty local one, each checked on the way.
+
+    Reads the source once, where ``verify`` and a copy would read it twice. The manifest comes
+    last, so a copy that was cut short is not taken for a whole one.
+
+    Args:
+        directory: the source.
+        kind: what it must be.
+        target: local directory.
+        wanted: tells which names to copy.
+        sha256: what the manifest itself must hash to; None takes any.
+
+    Raises:
+        ManifestError: names the first file that is missing, of another size or changed.
+    """
+    uri = join(directory, MANIFEST)
+    manifest = read(directory, kind)
+    download = storage.download
+    download(uri, target / f".{MANIFEST}")
+    if sha256 is not None:
+        _check_digest(uri, target / f".{MANIFEST}", sha256)
+
+    def copy(name: str) -> None:
+        source, expected, path = join(directory, name), manifest.files[name], target / name
+        try:
+            download(source, path)
+        except NotFoundError as error:
+            message = f"{source} is in the manifest but not in the directory"
+            raise ManifestError(message) from error
+        if path.stat().st_size != expected.size:
+            found = path.stat().st_size
+            message = f"{source}: expected {expected.size} bytes, found {found}"
+            raise ManifestError(message)
+        _check_digest(source, path, expected.sha256)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(copy, filter(wanted, manifest.files)):
+            pass  # drained, so that the first error is raised here
+    (target / f".{MANIFEST}").rename(target / MANIFEST)
+    return manifest
+
+
+def _check_digest(uri: str, path: Path, expected: str) -> None:
+    digest = storage.sha256(str(path))
+    if digest != expected:
+        message = f"{uri}: expected SHA-256 {expected}, found {digest}"
+        raise ManifestError(message)
 
 
 def _bookkeeping(name: str) -> bool:

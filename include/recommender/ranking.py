@@ -71,8 +71,12 @@ def top_k(
             scores[rows, columns] = -np.inf
         _select(scores, result.items[block], result.scores[block])
 
+    slices = list(blocks(len(users), 4 * items))
+    if len(slices) == 1:  # a pool takes longer to start than one user to rank
+        rank(slices[0])
+        return result
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for _ in pool.map(rank, blocks(len(users), 4 * items)):
+        for _ in pool.map(rank, slices):
             pass  # drained, so that an exception in a block is raised here
     return result
 

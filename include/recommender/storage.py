@@ -71,6 +71,31 @@ def read(uri: str) -> Stored:
         return Stored(data, _etag(data))
 
 
+def read_if_changed(uri: str, etag: str | None) -> Stored | None:
+    """Read an object unless it is still the one with this ETag: one small request a look.
+
+    Raises:
+        NotFoundError: there is no such object.
+        StorageError: S3 or the disk refused.
+    """
+    if etag is None:
+        return read(uri)
+    if not is_s3(uri):
+        stored = read(uri)
+        return None if stored.etag == etag else stored
+    import botocore.exceptions
+
+    bucket, key = _split(uri)
+    with _translated(uri):
+        try:
+            answer = s3_client().get_object(Bucket=bucket, Key=key, IfNoneMatch=etag)
+        except botocore.exceptions.ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 304:
+                return None
+            raise
+        return Stored(answer["Body"].read(), answer["ETag"])
+
+
 def read_head(file: FileInfo, size: int) -> bytes:
     """Read the first bytes of a listed object, or all of it if there are no more.
 
