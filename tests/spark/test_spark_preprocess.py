@@ -110,6 +110,41 @@ def test_dataset_is_sealed_typed_sorted_and_accounted_for(
     assert (profile["data_until"], profile["fit_until"]) == (last, last - 7 * DAY)
     assert profile["data_until_date"] == "2017-09-11T02:40:11Z"
     assert profile["windows"]["train"]["rows"] == len(run.table("train"))
+    assert profile["verified"] == {"share": None}  # events do not tell
+
+
+def test_profile_tells_repeats_verified_purchases_days_and_the_busiest(
+    tmp_path: Path, write_lines: Writer, write_config: Config
+) -> None:
+    records = [
+        {
+            "reviewerID": e["user_id"],
+            "asin": e["item_id"],
+            "unixReviewTime": e["timestamp"],
+            "verified": n % 4 == 0,
+        }
+        for n, e in enumerate(_events())
+        if not BEGIN + 30 * DAY <= e["timestamp"] < BEGIN + 33 * DAY  # three days without a row
+    ]
+    write_lines(tmp_path / "raw" / "a.json", records + records[:5])
+    run = Run(tmp_path, write_config(**EASY, **WEEKS))
+    profile, train = run.profile, run.table("train")
+    rows = pd.DataFrame(records + records[:5])
+    time = rows["unixReviewTime"]
+    rows["window"] = (time > profile["fit_until"]) * 1 + (time > profile["train_until"])
+    kept = rows.groupby(["window", "reviewerID", "asin"]).agg(
+        time=("unixReviewTime", "max"), verified=("verified", "max")
+    )
+    repeats = len(rows) - len(kept)
+    assert profile["duplicates"] == {"rows": repeats, "share": round(repeats / len(rows), 6)}
+    assert profile["verified"]["share"] == round(kept["verified"].mean(), 6)
+    days = (kept["time"] // DAY).value_counts()
+    assert profile["days"]["rows"] == [
+        int(days.get(day, 0)) for day in range(days.index.min(), days.index.max() + 1)
+    ]
+    assert profile["days"]["first_date"] == str(pd.to_datetime(kept["time"].min(), unit="s").date())
+    assert profile["windows"]["train"]["top_item_rows"] == train["item"].value_counts().max()
+    assert profile["windows"]["train"]["top_user_rows"] == train["user"].value_counts().max()
 
 
 def test_file_order_and_partitions_do_not_change_a_byte(

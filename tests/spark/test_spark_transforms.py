@@ -109,14 +109,14 @@ def test_rows_of_unknown_users_or_items_are_counted_not_encoded(spark: SparkSess
     windowed = deduplicate(assign_windows(frame, CUTS))
     fit = fit_rows(windowed)
     encoded = encode(windowed, user_ids(fit).table, item_ids(fit).table)
-    rows = profiling.window_rows(windowed)
+    rows = profiling.calendar(windowed).windows
     assert rows == {"train": 2, "validation": 1, "test": 4}
     cold = profiling.cold_facts(encoded, rows)
     assert cold["test"] == {"rows": 3, "users": 1, "items": 1, "row_share": 0.75}
     assert cold["validation"] == {"rows": 0, "users": 0, "items": 0, "row_share": 0.0}
     facts = profiling.window_facts(encoded)
     assert facts["test"] == {
-        "rows": 1, "users": 1, "items": 1, "first": 250, "last": 250,
+        "rows": 1, "users": 1, "items": 1, "top_user_rows": 1, "top_item_rows": 1, "first": 250, "last": 250,
         "first_date": "1970-01-01T00:04:10Z", "last_date": "1970-01-01T00:04:10Z",
     }  # fmt: skip
     pairs = {(r["window"], r["user"], r["item"]) for r in known(encoded).collect()}

@@ -110,11 +110,11 @@ class Job:
         """
         self.stages = profiling.Stages()
         parsed, tally = self._read(session, latest_allowed)
-        cuts, windowed, window_rows = self._split(parsed, tally)
+        cuts, windowed, calendar = self._split(parsed, tally)
         supported, users, items = self._support(windowed)
         encoded = encode(windowed, users.table, items.table).persist(StorageLevel.MEMORY_AND_DISK)
         windows = profiling.window_facts(encoded)
-        cold = profiling.cold_facts(encoded, window_rows)
+        cold = profiling.cold_facts(encoded, calendar.windows)
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
@@ -124,6 +124,7 @@ class Job:
         self._seal(
             {
                 **self._inputs(tally),
+                **self._rows(tally, calendar),
                 "items_metadata": metadata,
                 "windows": windows,
                 "users": users.count,
@@ -150,6 +151,18 @@ class Job:
             "settings": self.settings.model_dump(mode="json"),
         }
 
+    def _rows(self, tally: Tally, calendar: profiling.Calendar) -> dict[str, Any]:
+        """Return the profile's part on repeats, verified purchases and days."""
+        repeats = tally.good - calendar.rows
+        verifies = any(key.startswith("verified") for key in self.snapshot.source.extra)
+        tells = verifies and self.settings.verified_confidence != 1  # else all rows look alike
+        share = round(calendar.marked / calendar.rows, 6) if tells else None
+        return {
+            "duplicates": {"rows": repeats, "share": round(repeats / tally.good, 6)},
+            "verified": {"share": share},
+            "days": calendar.to_json(),
+        }
+
     def _read(self, session: SparkSession, latest_allowed: int) -> tuple[DataFrame, Tally]:
         """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
         spark.size_shuffles(session, self.snapshot.plain_bytes, self.snapshot.gzip_bytes)
@@ -168,7 +181,7 @@ class Job:
         check_budget(tally, budget, examples, self.snapshot.uri, self.quarantine)
         return parsed, tally
 
-    def _split(self, parsed: DataFrame, tally: Tally) -> tuple[Cuts, DataFrame, dict[str, int]]:
+    def _split(self, parsed: DataFrame, tally: Tally) -> tuple[Cuts, DataFrame, profiling.Calendar]:
         """Cut time into windows, then take duplicates out within each."""
         if tally.first is None or tally.last is None:
             message = f"{self.snapshot.uri}: no line could be read ({self.stages})"
@@ -176,7 +189,8 @@ class Job:
         cuts = Cuts.back_from(tally.last, self.settings)
         good = conform(parsed.filter(F.col(c.REASON).isNull()), PARSED)
         windowed = deduplicate(assign_windows(good, cuts)).persist(StorageLevel.MEMORY_AND_DISK)
-        rows = profiling.window_rows(windowed)
+        calendar = profiling.calendar(windowed)
+        rows = calendar.windows
         parsed.unpersist()
         for window in WINDOWS:
             self.stages.add(f"{window} deduplicated", rows[window])
@@ -191,7 +205,7 @@ class Job:
                 "Shorten them or take a longer snapshot."
             )
             raise EmptyDatasetError(message)
-        return cuts, windowed, rows
+        return cuts, windowed, calendar
 
     def _support(self, windowed: DataFrame) -> tuple[Supported, Ids, Ids]:
         """Apply the minimum support to the fit rows and number who is left."""
