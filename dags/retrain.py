@@ -13,6 +13,10 @@ and the decision's record keeps it. With `budget_usd` a run that would exceed it
 submit and wait tasks have buttons to the cluster and to its logs. `read_profile` and
 `read_metrics` hold the numbers.
 
+**Trying a policy out.** With `gate.mode: shadow` the gate decides and records as ever, and the run
+ends in `observe`: nothing is published. With `gate.approval: true` a promotion waits for a person
+(*Required Actions* in the UI, with the gate's table); a no, or no answer in time, is a refusal.
+
 **Starting it by hand.** Leave *Snapshot* empty for the newest one. A run over an older snapshot
 than the champion's never replaces the champion, unless *Allow replacing a newer champion* is on.
 """
@@ -27,7 +31,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current
 
 from recommender import config, environment
 from recommender.config import Recommender
-from recsys_emr import pipeline, spending
+from recsys_emr import approval, pipeline, spending
 from recsys_emr.costs import Allowance
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.sensors import WaitForSnapshot
@@ -97,18 +101,10 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         def gate(run: dict[str, Any], spent: list[dict[str, Any]]) -> str:
             """Decide, record the decision, and lead to its consequence."""
             decision = pipeline.decide(settings, run, current_params(), spent)
-            get_current_context()["ti"].xcom_push("decision", decision)
-            return "refuse" if decision["verdict"] == "refused" else "publish"
-
-        @task
-        def publish(run: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
-            """Publish the version; move the champion if the verdict is a promotion."""
-            return pipeline.publish(settings, run, current_params(), decision)
-
-        @task
-        def refuse(decision: dict[str, Any]) -> dict[str, Any]:
-            """Say why nothing is published: a normal, green end."""
-            return pipeline.refuse(decision)
+            ti = get_current_context()["ti"]
+            ti.xcom_push("decision", decision)
+            ti.xcom_push(approval.QUESTION, approval.question(decision))
+            return pipeline.next_task(decision)
 
         run: Any = resolve_run()  # Any: an XComArg here, the value itself when the task runs
         code: Any = stage_code()
@@ -133,12 +129,12 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         train, paid_too = on_cluster("train", shapes.train, code, to_train, Allowance(budget))
         metrics = read_metrics(run)
         verdict: Any = gate(run, [paid, paid_too])
-        decision = verdict["decision"]
 
         planned(settings, config_file, run) >> [code, snapshot]
         snapshot >> to_preprocess
         preprocess >> profile >> to_train
-        train >> metrics >> verdict >> [publish(run, decision), refuse(decision)]
+        train >> metrics >> verdict
+        follow(settings, run, verdict)
     return dag
 
 
@@ -183,6 +179,38 @@ def on_cluster(
         terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output, stage=stage)
         submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
     return wait, paid
+
+
+def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN401 - XComArgs
+    """Lead from the verdict to its consequence; in shadow mode nothing could publish."""
+    asks = settings.gate.approval
+
+    @task(trigger_rule="none_failed_min_one_success" if asks else "all_success")
+    def publish(run: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
+        """Publish the version; move the champion if the verdict is a promotion."""
+        ti = get_current_context()["ti"]
+        answered = ti.xcom_pull(task_ids="approve", key="decision") if asks else None
+        return pipeline.publish(settings, run, current_params(), answered or decision)
+
+    @task
+    def observe(decision: dict[str, Any]) -> dict[str, Any]:
+        """Say what would have been done: the gate is in shadow mode."""
+        return pipeline.observe(decision)
+
+    @task
+    def refuse(decision: dict[str, Any]) -> dict[str, Any]:
+        """Say why nothing is published: a normal, green end."""
+        return pipeline.refuse(decision)
+
+    decision = verdict["decision"]
+    if settings.gate.mode == "shadow":
+        verdict >> observe(decision)
+        return
+    published = publish(run, decision)
+    verdict >> [published, refuse(decision)]
+    if asks:
+        hours = settings.gate.approval_hours
+        verdict >> approval.AskForApproval(task_id="approve", gate="gate", hours=hours) >> published
 
 
 def planned(settings: Recommender, config_file: Path, run: Any) -> Any:  # noqa: ANN401 - XComArgs

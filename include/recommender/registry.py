@@ -109,10 +109,11 @@ def publish(
         ConflictError: the champion is not the one decided on; read it and decide again.
         ManifestError: the candidate, the report or the version is damaged.
         ReportError: the report is not the one decided on.
-        ValueError: the verdict is ``refused``: there is nothing to publish.
+        ValueError: there is nothing to publish: the verdict is ``refused``, or the policy is in
+            shadow mode.
     """
-    if decision.verdict == "refused":
-        message = f"expected a promoted or registered candidate, found a refusal: {decision.reason}"
+    if not decision.acts:
+        message = f"expected a promoted or registered candidate, found {decision.headline}: {decision.reason}"
         raise ValueError(message)
     version = version_id(decision, candidate_uri)
     uri = locations.version(decision.attempt.recommender, version)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import environment, gate, registry, snapshots, staging, storage
+from recommender import environment, gate, registry, snapshots, staging, storage, windows
 from recommender.config import Recommender
 from recommender.errors import ConflictError, RecommenderError, StorageError
 from recommender.locations import PROFILE, REPORT, Locations, join
@@ -187,20 +187,34 @@ def decide(
     report = read_json(run["report"], REPORT)
     current = registry.read_champion(locations, recommender.name)
     policy = replace(recommender.gate, min_relative_uplift=params["min_uplift"])
+    snapshot = snapshots.parse_date(run["snapshot"])
     attempt = gate.Attempt(
         recommender=recommender.name,
-        snapshot=snapshots.parse_date(run["snapshot"]),
+        snapshot=snapshot,
         run_key=run["run_key"],
         k=params["k"],
         decided_at=dt.datetime.now(dt.UTC),
         allow_replace_newer=params["allow_replace_newer"],
         costs=tuple(map(gate.StageCost.from_json, spent)),
+        history=windows.earlier_windows(
+            locations, recommender.name, snapshot, params["k"], policy.stable_windows - 1
+        ),
     )
     decision = gate.decide(report, policy, attempt, current[0] if current else None)
     uri = registry.record_decision(locations, decision)
     log.info("the gate's rules:\n%s\nrecorded at %s", decision.table(), uri)
     log.info("what the run has cost:\n%s", costs.describe(spent, recommender.budget_usd))
     return decision.to_json()
+
+
+def next_task(decision: dict[str, Any]) -> str:
+    """Return the id of the task that a decision leads to."""
+    verdict = gate.Decision.from_json(decision)
+    if verdict.policy.mode == "shadow":
+        return "observe"
+    if verdict.verdict == "refused":
+        return "refuse"
+    return "approve" if verdict.awaits_answer else "publish"
 
 
 @named_errors_are_final
@@ -210,15 +224,23 @@ def publish(
     params: dict[str, Any],
     decision: dict[str, Any],
 ) -> dict[str, Any]:
-    """Publish the candidate; decide again when another run has moved the champion meanwhile."""
+    """Publish the candidate; decide again when another run has moved the champion meanwhile.
+
+    What a person has approved is not decided again behind his back: then the task fails.
+    """
     locations = environment.load().locations
     for _ in range(_PUBLISH_ATTEMPTS):
         verdict = gate.Decision.from_json(decision)
-        if verdict.verdict == "refused":
-            return {"verdict": "refused", "reason": verdict.reason}
+        if not verdict.acts:
+            return {"verdict": verdict.headline, "reason": verdict.reason}
         try:
             published = registry.publish(locations, verdict, run["candidate"], run["report"])
         except ConflictError as error:
+            if verdict.answer is not None:
+                message = (
+                    f"{error} It was approved against the earlier champion: clear the task gate."
+                )
+                raise AirflowFailException(message) from error
             log.warning("%s; deciding again", error)
             spent = [cost.to_json() for cost in verdict.attempt.costs]
             decision = decide(recommender, run, params, spent)
@@ -234,6 +256,22 @@ def refuse(decision: dict[str, Any]) -> dict[str, Any]:
     verdict = gate.Decision.from_json(decision)
     log.warning("refused: %s", verdict.reason)
     return {"verdict": verdict.verdict, "reason": verdict.reason}
+
+
+def observe(decision: dict[str, Any]) -> dict[str, Any]:
+    """Log what would have been done: the policy is in shadow mode, and nothing is."""
+    verdict = gate.Decision.from_json(decision)
+    log.warning("%s: %s", verdict.headline, verdict.reason)
+    return {"verdict": verdict.headline, "reason": verdict.reason}
+
+
+@named_errors_are_final
+def settle(decision: dict[str, Any], answer: gate.Answer) -> dict[str, Any]:
+    """Put a person's answer into the decision and its record, and return it."""
+    settled = gate.Decision.from_json(decision).answered(answer)
+    uri = registry.record_decision(environment.load().locations, settled)
+    log.info("%s: %s Recorded at %s", settled.headline, settled.rules[-1].sentence, uri)
+    return settled.to_json()
 
 
 @named_errors_are_final

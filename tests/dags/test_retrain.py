@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from recommender import environment
+from recommender import config, environment
+from recsys_emr.approval import AskForApproval
 from recsys_emr.costs import Allowance
 
 
@@ -161,3 +163,31 @@ def test_the_budget_is_held_again_before_the_second_cluster(dag: DAG) -> None:
 
 def test_what_was_paid_reaches_the_decision(dag: DAG) -> None:
     assert {"preprocess.price", "train.price"} <= dag.get_task("gate").upstream_task_ids
+
+
+def built_with(root: Path, **gate: object) -> DAG:
+    """Build the DAG of the demo's recommender under another policy."""
+    sys.path.insert(0, str(root / "dags"))
+    import retrain
+
+    file = next(iter(environment.recommender_files()))
+    settings = config.load(str(file))
+    policy = replace(settings.gate, **gate)  # type: ignore[arg-type]
+    return retrain.retrain(settings.model_copy(update={"gate": policy}), file, 1)
+
+
+def test_in_shadow_mode_there_is_no_task_that_could_publish(root: Path) -> None:
+    shadow = built_with(root, mode="shadow")
+    assert "publish" not in shadow.task_ids
+    assert "observe" in shadow.get_task("gate").downstream_task_ids
+
+
+def test_with_approval_a_promotion_waits_for_a_person(root: Path) -> None:
+    asking = built_with(root, approval=True, approval_hours=3)
+    approve = asking.get_task("approve")
+    assert approve.upstream_task_ids == {"gate"}
+    assert "publish" in approve.downstream_task_ids
+    assert isinstance(approve, AskForApproval)
+    assert approve.response_timeout == dt.timedelta(hours=3)
+    # A registered version goes past the question: the skipped task must not skip the publication.
+    assert asking.get_task("publish").trigger_rule == "none_failed_min_one_success"

@@ -4,10 +4,13 @@ from recommender.gate.decision import Decision, Verdict, decide
 from recommender.gate.document import MalformedReportError
 from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import CANDIDATE, Policy
-from recommender.gate.records import Attempt, ChampionRef, Rule, StageCost
+from recommender.gate.records import Answer, Attempt, ChampionRef, Rule, StageCost, Window
+from recommender.gate.rules import WIN
 
 __all__ = [
     "CANDIDATE",
+    "WIN",
+    "Answer",
     "Attempt",
     "ChampionRef",
     "Decision",
@@ -17,6 +20,7 @@ __all__ = [
     "Rule",
     "StageCost",
     "Verdict",
+    "Window",
     "decide",
     "read_evidence",
 ]

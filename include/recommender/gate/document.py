@@ -28,6 +28,15 @@ class Node:
             refuse(f"{self._join(key)} is missing")
         return Node(mapping[key], self._join(key))
 
+    def has(self, *path: str) -> bool:
+        """Tell whether a value stands at the end of a path of keys."""
+        value = self.value
+        for key in path:
+            if not isinstance(value, Mapping) or key not in value:
+                return False
+            value = value[key]
+        return True
+
     def items(self) -> Iterator[tuple[str, Node]]:
         """Yield the keys and values of an object."""
         for key, value in self._mapping().items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from recommender.gate.document import (
@@ -18,6 +18,7 @@ from recommender.gate.document import (
     refuse,
     refuse_unstorable,
 )
+from recommender.gate.groups import Group, read_cohorts, read_item_groups, read_overlap
 from recommender.gate.policy import CANDIDATE, CHAMPION, Policy
 
 METRIC = "recall"
@@ -55,6 +56,10 @@ class Evidence:
         candidate_sha256: SHA-256 of the measured candidate's ``manifest.json``.
         champion: version of the champion that was scored again; None when there was none.
         champion_saw_held_out: whether that champion was trained on some of the held-out rows.
+        cohorts: light, medium and heavy users; empty when no rule asks for them.
+        items: head and tail items; empty when no rule asks for them.
+        overlap: mean share of the candidate's lists that the champion's have, too; None when no
+            rule asks, there is no champion, or the report does not say.
     """
 
     k: int
@@ -66,6 +71,9 @@ class Evidence:
     candidate_sha256: str
     champion: str | None
     champion_saw_held_out: bool
+    cohorts: dict[str, Group] = field(default_factory=dict)
+    items: dict[str, Group] = field(default_factory=dict)
+    overlap: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that is stored."""
@@ -75,7 +83,11 @@ class Evidence:
     def from_json(cls, document: Mapping[str, Any]) -> Evidence:
         """Parse a stored document; a missing or unknown key raises TypeError or KeyError."""
         gains = {name: Gain(**gain) for name, gain in document["gains"].items()}
-        return cls(**{**document, "gains": gains})
+        groups = {
+            key: {name: Group(**group) for name, group in document.get(key, {}).items()}
+            for key in ("cohorts", "items")
+        }
+        return cls(**{**document, "gains": gains, **groups})
 
 
 def read_evidence(report: object, policy: Policy, k: int) -> Evidence:
@@ -110,22 +122,50 @@ def read_evidence(report: object, policy: Policy, k: int) -> Evidence:
     for name in rivals:
         if name not in gains:
             refuse(f"comparisons has no {METRIC} of {CANDIDATE} against {name}")
-    coverage = models[CANDIDATE]["coverage"]
-    gains = {name: gains[name] for name in rivals}
-    candidate = root["lineage"]["candidate"]["sha256"].text()
-    return Evidence(k, users, held_out, recall, coverage, gains, candidate, champion, saw_held_out)
+    needed = [CANDIDATE, *rivals]
+    return Evidence(
+        k=k,
+        users=users,
+        held_out=held_out,
+        recall=recall,
+        coverage=models[CANDIDATE]["coverage"],
+        gains={name: gains[name] for name in rivals},
+        candidate_sha256=root["lineage"]["candidate"]["sha256"].text(),
+        champion=champion,
+        champion_saw_held_out=saw_held_out,
+        cohorts={}
+        if policy.max_cohort_drop is None
+        else read_cohorts(root, {name: recall[name] for name in needed}, users),
+        items={} if policy.max_item_drop is None else read_item_groups(root, needed, held_out),
+        overlap=read_overlap(root, policy.overlap_action) if champion else None,
+    )
 
 
 def _scores(model: Node) -> dict[str, float]:
     scores = {name: model[name].number(0, 1) for name in _SHARES}
-    _interval(model["recall_ci"])
+    if scores["recall"] > scores["hit_rate"] + TOLERANCE:
+        # A user's recall is at most 1, and 0 without a hit: two columns have changed places.
+        refuse(
+            f"{model.path}.recall {scores['recall']:g} is above its hit_rate "
+            f"{scores['hit_rate']:g}, which cannot be"
+        )
+    _interval(model["recall_ci"], scores["recall"])
     return scores
 
 
-def _interval(node: Node) -> None:
+def _interval(node: Node, mean: float) -> None:
+    """Check the ends, and that the interval belongs to this number and not to another column."""
     ends = [end.number(0, 1) for end in node.entries()]
     if len(ends) != 2 or ends[0] > ends[1]:
         node.expected("a lower and an upper end")
+    if not _near(mean, ends[0], ends[1]):
+        refuse(f"{node.path} [{ends[0]:g}, {ends[1]:g}] lies far from the recall {mean:g}")
+
+
+def _near(mean: float, low: float, high: float) -> bool:
+    """Tell whether a mean can have this interval: a skewed one may miss it, by no more than its width."""
+    slack = high - low + TOLERANCE
+    return low - slack <= mean <= high + slack
 
 
 def _champion(root: Node, *, scored: bool) -> tuple[str | None, bool]:
@@ -162,6 +202,11 @@ def _gain(entry: Node, candidate: float, baseline: float) -> Gain:
     )
     if gain.ci_low > gain.ci_high:
         refuse(f"{entry.path}: ci_low {gain.ci_low:g} is above ci_high {gain.ci_high:g}")
+    if not _near(gain.difference, gain.ci_low, gain.ci_high):
+        refuse(
+            f"{entry.path}: the interval [{gain.ci_low:g}, {gain.ci_high:g}] lies far from the "
+            f"difference {gain.difference:g}"
+        )
     if abs(gain.difference - (candidate - baseline)) > TOLERANCE:
         refuse(
             f"{entry.path}.difference is {gain.difference:g}, the models' recalls differ by "

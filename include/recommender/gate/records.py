@@ -41,6 +41,57 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Say how the newest decision on an older snapshot went.
+
+    Attributes:
+        snapshot: date of that snapshot, ISO 8601.
+        run_key: the run that was decided on last; empty when there is no readable record.
+        won: whether it beat its strongest baseline at this K: by the uplift asked then, and with
+            certainty.
+        note: the outcome in words.
+    """
+
+    snapshot: str
+    run_key: str
+    won: bool
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Window:
+        """Parse a stored document; a missing or unknown key raises TypeError."""
+        return cls(**document)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hold what a person said to a promotion, or that nobody said anything.
+
+    Attributes:
+        approved: whether the promotion may go on.
+        by: who answered; None when the time ran out.
+        at: when, ISO 8601 in UTC.
+    """
+
+    approved: bool
+    by: str | None
+    at: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Answer:
+        """Parse a stored document; a missing or unknown key raises TypeError."""
+        return cls(**document)
+
+
+@dataclass(frozen=True)
 class Attempt:
     """Say what is being judged.
 
@@ -53,6 +104,8 @@ class Attempt:
             gives the same decision.
         allow_replace_newer: whether an older snapshot may replace a newer champion.
         costs: what the run's clusters have cost, by stage; no rule reads it.
+        history: the decisions on the newest older snapshots, the newest first; as many as the
+            policy's ``stable_windows`` asks beside this one, fewer if there are no more.
     """
 
     recommender: str
@@ -62,6 +115,7 @@ class Attempt:
     decided_at: dt.datetime
     allow_replace_newer: bool = False
     costs: tuple[StageCost, ...] = ()
+    history: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a time without a zone: it would mean another moment on another machine."""
@@ -134,6 +188,7 @@ class Rule:
         sentence: the outcome in words, numbers included.
         quality: whether a failure refuses the candidate. The one rule without it (the order of
             snapshots) only keeps the champion in place.
+        advisory: whether a failure is a warning for the reader, and changes nothing.
     """
 
     name: str
@@ -142,6 +197,14 @@ class Rule:
     passed: bool
     sentence: str
     quality: bool = True
+    advisory: bool = False
+
+    @property
+    def result(self) -> str:
+        """Return the outcome in one word: pass, FAIL (refuses), hold (registers) or warn."""
+        if self.passed:
+            return "pass"
+        return "warn" if self.advisory else "FAIL" if self.quality else "hold"
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that is stored."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from recommender.gate.evidence import Evidence
 from recommender.gate.policy import CANDIDATE, CHAMPION, Policy
 from recommender.gate.records import Attempt, ChampionRef, Rule
@@ -15,11 +18,18 @@ HOLDS = "holds_against_champion"
 COVERAGE = "covers_catalogue"
 ORDER = "snapshot_in_order"
 
+WIN = (UPLIFT, CERTAINTY)
+"""A window is won when these rules pass."""
+
+Standing = Literal["no champion", "better", "as good", "worse"]
+
 # 0.051 over 0.05 is 0.0199999999999999 in floating point and still the 2 % that was asked.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
-def unmeasured(why: str, policy: Policy) -> tuple[Rule, ...]:
+def unmeasured(
+    why: str, policy: Policy, guardrails: Mapping[str, float | None]
+) -> tuple[Rule, ...]:
     """Fail every quality rule of a report that cannot be trusted; ``why`` is its first fault."""
     sentence = "Not measured, because the report cannot be trusted."
     thresholds: dict[str, float | None] = {
@@ -29,6 +39,7 @@ def unmeasured(why: str, policy: Policy) -> tuple[Rule, ...]:
         CERTAINTY: 0.0,
         HOLDS: None,
         COVERAGE: policy.min_coverage,
+        **guardrails,
     }
     first = Rule(REPORT, None, None, False, f"The report cannot be trusted: {why}.")
     return first, *(Rule(name, t, None, False, sentence) for name, t in thresholds.items())
@@ -79,7 +90,7 @@ def beats_baseline(evidence: Evidence, policy: Policy) -> Rule:
         f"Recall@{evidence.k} is {mine:.4g}, {abs(uplift):.1%} {'above' if uplift >= 0 else 'below'} "
         f"the strongest baseline ({name}, {other:.4g}); at least {asked:.1%} above is asked."
     )
-    return Rule(UPLIFT, asked, uplift, uplift >= asked - _ROUNDING, sentence)
+    return Rule(UPLIFT, asked, uplift, uplift >= asked - ROUNDING, sentence)
 
 
 def gain_is_certain(evidence: Evidence, policy: Policy) -> Rule:
@@ -95,15 +106,39 @@ def gain_is_certain(evidence: Evidence, policy: Policy) -> Rule:
     return Rule(CERTAINTY, 0.0, low, passed, sentence)
 
 
+def standing(evidence: Evidence) -> Standing:
+    """Say how the candidate stands to the champion: the paired interval decides, not the means.
+
+    ``better`` and ``worse`` need an interval without zero; everything else, an exact copy too, is
+    ``as good``.
+    """
+    if evidence.champion is None:
+        return "no champion"
+    gain = evidence.gains[CHAMPION]
+    return "better" if gain.ci_low > 0 else "worse" if gain.ci_high < 0 else "as good"
+
+
+def is_excused(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -> bool:
+    """Tell whether the champion's numbers count for nothing.
+
+    A champion that was trained on some of the held-out rows knows part of the answers. Falling
+    short of it proves nothing, so it does not count where the pointer cannot move by itself: on an
+    older snapshot, or when an operator forces the replacement. On a newer snapshot (the windows
+    were changed between the runs) it still counts, because there the champion would be replaced.
+    """
+    return (
+        evidence.champion_saw_held_out
+        and champion is not None
+        and (attempt.allow_replace_newer or attempt.snapshot < champion.snapshot)
+    )
+
+
 def holds_against_champion(
     evidence: Evidence, policy: Policy, attempt: Attempt, champion: ChampionRef | None
 ) -> Rule:
-    """Ask that the candidate is no worse than the champion, scored on the same held-out rows.
+    """Ask that the candidate is as good as the champion, scored on the same held-out rows.
 
-    A champion that was trained on some of those rows knows part of the answers. Falling short of
-    it proves nothing, so it does not count where the pointer cannot move by itself: on an older
-    snapshot, or when an operator forces the replacement. On a newer snapshot (the windows were
-    changed between the runs) it still refuses, because there the champion would be replaced.
+    With ``champion_margin`` it has to be better: by the margin, and with certainty.
     """
     if stale := _stale(evidence, attempt, champion):
         return Rule(HOLDS, None, None, False, stale)
@@ -113,24 +148,35 @@ def holds_against_champion(
             sentence = f"The champion {champion.version} is this very run's, the first of all."
         return Rule(HOLDS, None, None, True, sentence)
     mine, theirs = evidence.recall[CANDIDATE], evidence.recall[CHAMPION]
-    floor = theirs * (1 - policy.champion_tolerance)
-    holds = mine >= floor - _ROUNDING
-    excused = evidence.champion_saw_held_out and (
-        attempt.allow_replace_newer or attempt.snapshot < champion.snapshot
-    )
+    margin = policy.champion_margin
+    floor = theirs * (1 - policy.champion_tolerance if margin is None else 1 + margin)
+    holds = mine >= floor - ROUNDING and (margin is None or standing(evidence) == "better")
+    excused = is_excused(evidence, attempt, champion)
     sentence = (
         f"Recall@{evidence.k} is {mine:.4g}, the champion's ({evidence.champion}) on the same rows "
-        f"{theirs:.4g}; at least {floor:.4g} is asked"
+        f"{theirs:.4g}; at least {floor:.4g}{'' if margin is None else ', and with certainty,'} is "
+        f"asked: {_in_words(evidence)}"
     )
     sentence += _flattery(evidence, holds=holds, excused=excused)
     return Rule(HOLDS, floor, mine, holds or excused, sentence)
+
+
+def _in_words(evidence: Evidence) -> str:
+    """Say how the candidate stands to the champion, with the interval that says so."""
+    gain = evidence.gains[CHAMPION]
+    words = {
+        "better": "better than the champion",
+        "as good": "as good as the champion, not better",
+        "worse": "worse than the champion",
+    }[standing(evidence)]
+    return f"{words}, the difference lies between {gain.ci_low:+.4g} and {gain.ci_high:+.4g}"
 
 
 def covers_catalogue(evidence: Evidence, policy: Policy) -> Rule:
     """Ask that the lists show more of the catalogue than a handful of items."""
     found, asked = evidence.coverage, policy.min_coverage
     sentence = f"The lists show {found:.1%} of the catalogue; at least {asked:.1%} is asked."
-    return Rule(COVERAGE, asked, found, found >= asked - _ROUNDING, sentence)
+    return Rule(COVERAGE, asked, found, found >= asked - ROUNDING, sentence)
 
 
 def in_order(attempt: Attempt, champion: ChampionRef | None) -> Rule:

@@ -12,102 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gate_reports import (
+    CHAMPION,
+    HALF_WIDTH,
+    POLICY,
+    Report,
+    attempt,
+    failed,
+    make_report,
+    shares,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.config import Recommender, parse
 from recommender.errors import ConfigError
-from recommender.gate import Attempt, ChampionRef, Decision, Policy, StageCost, decide
-
-Report = dict[str, Any]
-HALF_WIDTH = 1e-3  # of every interval in these reports
-POLICY = Policy()
-CHAMPION = ChampionRef(
-    version="2017-11-30-0a1b2c3d",
-    snapshot=dt.date(2017, 11, 30),
-    uri="s3://models/shop/versions/2017-11-30-0a1b2c3d",
-    manifest_sha256="00" * 32,
-    run_key="scheduled-1",
-    decided_at="2017-12-01T02:00:00+00:00",
-    previous=None,
-)
-
-
-def attempt(snapshot: str = "2017-12-31", **changes: Any) -> Attempt:
-    values: dict[str, Any] = {
-        "recommender": "shop",
-        "snapshot": dt.date.fromisoformat(snapshot),
-        "run_key": "manual-1",
-        "k": 20,
-        "decided_at": dt.datetime(2018, 1, 1, 2, tzinfo=dt.UTC),
-    }
-    return Attempt(**{**values, **changes})
-
-
-def scores(recall: float, coverage: float = 0.2) -> Report:
-    return {
-        "recall": recall,
-        "ndcg": recall / 2,
-        "map": recall / 4,
-        "hit_rate": min(1.0, recall * 2),
-        "coverage": coverage,
-        "recall_ci": [max(0.0, recall - 0.001), min(1.0, recall + 0.001)],
-    }
-
-
-def make_report(
-    als: float = 0.04,
-    popularity: float = 0.03,
-    recent: float = 0.0335,
-    *,
-    champion: float | None = None,
-    saw_held_out: bool = False,
-    ci_low: float | None = None,
-    users: int = 2372,
-    held_out: int = 56815,
-    coverage: float = 0.2,
-) -> Report:
-    """A report as the evaluation writes it; by default ALS wins by 19 %."""
-    models = {
-        "als": scores(als, coverage),
-        "popularity": scores(popularity),
-        "popularity_recent": scores(recent),
-    }
-    if champion is not None:
-        models["champion"] = scores(champion)
-    comparisons = []
-    for name, model in models.items():
-        if name == "als":
-            continue
-        difference = als - model["recall"]
-        comparisons.append(
-            {
-                "candidate": "als",
-                "baseline": name,
-                "metric": "recall",
-                "difference": difference,
-                "relative": difference / model["recall"] if model["recall"] else None,
-                "ci_low": max(-1.0, difference - HALF_WIDTH) if ci_low is None else ci_low,
-                "ci_high": min(1.0, difference + HALF_WIDTH),
-            }
-        )
-    version = {"version": CHAMPION.version, "saw_held_out": saw_held_out}
-    candidate = {"uri": "s3://work/candidate", "sha256": "11" * 32}
-    return {
-        "k": 20,
-        "population": {"users": users, "held_out": held_out, "cold_users": 12},
-        "models": models,
-        "comparisons": comparisons,
-        "lineage": {
-            "candidate": candidate,
-            "champion": version if champion is not None else None,
-            "seed": 42,
-        },
-    }
-
-
-def failed(decision: Decision) -> list[str]:
-    return [rule.name for rule in decision.rules if not rule.passed]
+from recommender.gate import ChampionRef, Decision, Policy, StageCost, decide
 
 
 def test_first_run_is_decided_by_popularity_alone() -> None:
@@ -117,7 +37,7 @@ def test_first_run_is_decided_by_popularity_alone() -> None:
     holds = next(rule for rule in decision.rules if rule.name == "holds_against_champion")
     assert holds.sentence == "There is no champion yet: the baselines alone decide."
     assert decision.reason == (
-        "All 8 rules pass. Recall@20 is 0.04, 19.4% above the strongest baseline "
+        "All 9 rules pass. Recall@20 is 0.04, 19.4% above the strongest baseline "
         "(popularity_recent, 0.0335); at least 2.0% above is asked."
     )
 
@@ -339,7 +259,11 @@ def set_(*path_and_value: Any) -> Callable[[Report], None]:
         (set_("models", "als", "recall", "0.04"), "models.als.recall should be a number but is"),
         (set_("models", "als", "ndcg", 1.5), "models.als.ndcg should be a number from 0 to 1"),
         (set_("models", "als", "map", None), "models.als.map should be a number but is None"),
-        (set_("models", "als", "recall", 0.05), "difference is"),
+        (set_("models", "als", "recall", 0.0405), "difference is"),
+        (set_("models", "als", "recall", -0.04), "recall should be a number from 0 to 1 but is -"),
+        (set_("models", "als", "recall", 0.07), "[0.039, 0.041] lies far from the recall 0.07"),
+        (set_("models", "als", "hit_rate", 0.01), "recall 0.04 is above its hit_rate 0.01"),
+        (set_("comparisons", 0, "ci_high", 0.0091), "lies far from the difference 0.01"),
         (set_("comparisons", []), "no recall of als against popularity"),
         (set_("comparisons", {}), "comparisons should be a list"),
         (drop("comparisons", 1), "no recall of als against popularity_recent"),
@@ -402,9 +326,6 @@ def test_nothing_in_a_report_makes_the_gate_raise(path: tuple[Any, ...], value: 
     data = json.dumps(decision.to_json(), allow_nan=False, ensure_ascii=False).encode()
     assert Decision.from_json(json.loads(data)) == decision
     assert decision.table()
-
-
-shares = st.floats(min_value=0, max_value=1, allow_subnormal=False)
 
 
 @given(shares, shares, shares, st.integers(0, 10**6), st.integers(0, 10**6), shares)
