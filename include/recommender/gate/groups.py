@@ -29,7 +29,9 @@ class Group:
 
 def read_cohorts(root: Node, recall: Mapping[str, float], users: int) -> dict[str, Group]:
     """Read the cohorts: together they are the population, and their recalls average to its own."""
-    groups = _groups(root["cohorts"], COHORTS, "users", list(recall))
+    # A cohort that nobody falls into is not in the report; the count below sees one left out.
+    there = [name for name in COHORTS if root["cohorts"].has(name)]
+    groups = _groups(root["cohorts"], there, "users", list(recall))
     counted = sum(group.size for group in groups.values())
     if counted != users:
         refuse(

@@ -132,6 +132,7 @@ def test_an_overlap_that_is_not_measured_warns_or_refuses_by_the_policy() -> Non
             with_value(report(), "items", "head", "held_out", 5),
             "item groups are of another population: they count 28,413 held-out interactions",
         ),
+        (with_value(report(), "cohorts", {}), "they count 0 users, the report measures 2,372"),
         (with_value(report(), "cohorts", "light", "recall", {}), "cohorts.light.recall.als is mis"),
         (with_value(report(), "cohorts", "light", "recall", "als", -0.1), "number from 0 to 1"),
         (with_value(report(), "items", {}), "items.head is missing"),
