@@ -101,8 +101,16 @@ class Locations:
         return join(self.versions(recommender), version)
 
     def champion(self, recommender: str) -> str:
-        """Return the one mutable object: the pointer to the version in use."""
+        """Return the one object that changes: the pointer to the version in use."""
         return join(self.models, recommender, "champion.json")
+
+    def champion_record(self, recommender: str, sequence: int) -> str:
+        """Return one record of the pointer's history: what ``champion.json`` held."""
+        return join(self.models, recommender, "champions", f"{sequence:08}.json")
+
+    def tombstone(self, recommender: str, version: str) -> str:
+        """Return the record of a version that has been pruned, or is about to be."""
+        return join(self.models, recommender, "pruned", f"{version}.json")
 
     def decisions(self, recommender: str) -> str:
         """Return the parent of all verdicts."""
