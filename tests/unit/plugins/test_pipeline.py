@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-import registry_store
 import pytest
+import registry_store
 from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import changes, environment
