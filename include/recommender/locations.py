@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 MANIFEST = "manifest.json"
 PROFILE = "profile.json"
+PROBES = "probes.json"
 REPORT = "report.json"
 SAMPLES = "samples.json"
 SUMMARY = "summary.json"
+VERIFICATION = "verification.json"
 ITEMS = "items"
 """Of a snapshot: the folder of the items' metadata, beside the raw files."""
 
@@ -61,6 +63,11 @@ class Run:
     def report(self) -> str:
         """Return where the evaluation writes."""
         return join(self.root, "report")
+
+    @property
+    def verification(self) -> str:
+        """Return where the test of the loaded candidate writes."""
+        return join(self.root, "verification")
 
 
 @dataclass(frozen=True)
