@@ -7,8 +7,7 @@ import itertools
 import logging
 import random
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -18,8 +17,6 @@ from localaws.emr_instances import wanted_capacity
 from localaws.fault_rules import ApiRule, Match, Rule
 
 logger = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 0.1  # between two looks at what may end a hold
 
 Kind = TypeVar("Kind", bound=Rule)
 
@@ -133,14 +130,10 @@ class Faults:
                     return rule
             return None
 
-    def hold(self, rule: Rule, seconds: float, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Wait as long as a rule says, until it is removed, or until `stopped`."""
-        deadline = time.monotonic() + seconds
+    def hold(self, rule: Rule, seconds: float) -> None:
+        """Wait as long as a rule says, or until it is removed."""
         with self._changed:
-            while (
-                self._is_set(rule) and not stopped() and (left := deadline - time.monotonic()) > 0
-            ):
-                self._changed.wait(min(left, _LOOK_SECONDS))
+            self._changed.wait_for(lambda: not self._is_set(rule), seconds)
 
     def _is_set(self, rule: Rule) -> bool:
         return any(armed.rule is rule for armed in self._armed.values())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
 from recommender import columns as c
+from recommender import engines
+from recommender.engines import F
 from recommender.schemas import WINDOW
-from recommender.spark import cut_lineage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +64,13 @@ def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> 
         min_items: distinct items that a user needs.
         min_users: distinct users that an item needs.
     """
-    pairs, before = cut_lineage(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
+    pairs, before = engines.current().settle(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
     left = before
     logger.info("support: %d distinct pairs to begin with", before)
     for number in range(1, MAX_ROUNDS + 1):
         found = left
         pairs = _keep_frequent(pairs, c.ITEM_ID, min_users)
-        pairs, left = cut_lineage(_keep_frequent(pairs, c.USER_ID, min_items))
+        pairs, left = engines.current().settle(_keep_frequent(pairs, c.USER_ID, min_items))
         logger.info("support: round %d leaves %d pairs", number, left)
         if left == found:
             return Supported(pairs, before, left, number, stable=True)

@@ -21,6 +21,10 @@ class BadDataError(RecommenderError):
     """The raw data breaks the contract: too many bad lines, mixed formats, a torn file."""
 
 
+class TornFileError(BadDataError):
+    """A gzip file could not be read to its end."""
+
+
 class EmptyDatasetError(RecommenderError):
     """Nothing is left to train on or to measure on."""
 
@@ -35,10 +39,6 @@ class ReportError(RecommenderError):
 
 class ConflictError(RecommenderError):
     """A conditional write lost: the object is not what the writer believed."""
-
-
-class PrunedError(RecommenderError):
-    """A version has been deleted by retention and does not come back."""
 
 
 class NotFoundError(RecommenderError):

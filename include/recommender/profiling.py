@@ -7,15 +7,16 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING, Any
 
 from recommender import columns as c
 from recommender.encoding import cold, known
+from recommender.engines import F
 from recommender.schemas import TEST, VALIDATION, WINDOW, WINDOWS
 from recommender.splitting import DAY
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 logger = logging.getLogger(__name__)
 

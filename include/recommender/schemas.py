@@ -2,55 +2,44 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
-from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
 from recommender import columns as c
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+Schema = dict[str, str]
+"""Column -> type, in order; the names of types are those that every engine knows."""
 
 WINDOW = "window"  # train, validation or test
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 WINDOWS = (TRAIN, VALIDATION, TEST)
 
 # A parsed interaction, ids still as written in the raw line.
-PARSED = T.StructType(
-    [
-        T.StructField(c.USER_ID, T.StringType()),
-        T.StructField(c.ITEM_ID, T.StringType()),
-        T.StructField(c.TIMESTAMP, T.LongType()),
-        T.StructField(c.CONFIDENCE, T.FloatType()),
-    ]
-)
+PARSED: Schema = {
+    c.USER_ID: "string",
+    c.ITEM_ID: "string",
+    c.TIMESTAMP: "bigint",
+    c.CONFIDENCE: "float",
+}
 
 # A line of train/, validation/ and test/: one per (user, item), sorted by both.
-INTERACTIONS = T.StructType(
-    [
-        T.StructField(c.USER, T.IntegerType()),
-        T.StructField(c.ITEM, T.IntegerType()),
-        T.StructField(c.CONFIDENCE, T.FloatType()),
-        T.StructField(c.TIMESTAMP, T.LongType()),
-    ]
-)
+INTERACTIONS: Schema = {c.USER: "int", c.ITEM: "int", c.CONFIDENCE: "float", c.TIMESTAMP: "bigint"}
 
 # A line of users/ and items/, sorted by index.
-USERS = T.StructType(
-    [T.StructField(c.USER, T.IntegerType()), T.StructField(c.USER_ID, T.StringType())]
-)
-ITEMS = T.StructType(
-    [T.StructField(c.ITEM, T.IntegerType()), T.StructField(c.ITEM_ID, T.StringType())]
-)
+USERS: Schema = {c.USER: "int", c.USER_ID: "string"}
+ITEMS: Schema = {c.ITEM: "int", c.ITEM_ID: "string"}
 
 # A line of quarantine/.
-QUARANTINE = T.StructType(
-    [
-        T.StructField(c.FILE, T.StringType()),
-        T.StructField(c.LINE, T.LongType()),
-        T.StructField(c.REASON, T.StringType()),
-        T.StructField(c.RAW, T.StringType()),
-    ]
-)
+QUARANTINE: Schema = {c.FILE: "string", c.LINE: "bigint", c.REASON: "string", c.RAW: "string"}
 
 
-def conform(frame: DataFrame, schema: T.StructType) -> DataFrame:
+def conform(frame: DataFrame, schema: Schema) -> DataFrame:
     """Select exactly the columns of a schema, in its order and types."""
-    return frame.select(*(F.col(f.name).cast(f.dataType) for f in schema.fields))
+    return frame.select(*(frame[name].cast(kind) for name, kind in schema.items()))
+
+
+def ddl(schema: Schema) -> str:
+    """Write a schema as SQL column definitions."""
+    return ", ".join(f"{name} {kind}" for name, kind in schema.items())

@@ -33,8 +33,6 @@ SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
 }
 
-# gzip shrinks JSON of this kind five- to sixteen-fold; ten keeps the guess on the safe side.
-_GZIP_RATIO = 10
 # Parsed rows are a third of the raw text at most, so 64 MiB of text is about 20 MiB of shuffle.
 _TEXT_BYTES_PER_PARTITION = 64 * _MIB
 
@@ -62,13 +60,13 @@ def session(app_name: str) -> Iterator[SparkSession]:
             spark.stop()
 
 
-def size_shuffles(spark: SparkSession, plain_bytes: int, gzip_bytes: int) -> int:
-    """Set the number of shuffle partitions from the input's size and return it.
+def size_shuffles(spark: SparkSession, text_bytes: int) -> int:
+    """Set the number of shuffle partitions from the size of the raw text and return it.
 
     The default of 200 costs seconds of empty tasks on small data and is too few for large data.
     """
-    text = plain_bytes + gzip_bytes * _GZIP_RATIO
-    wanted = max(spark.sparkContext.defaultParallelism, math.ceil(text / _TEXT_BYTES_PER_PARTITION))
+    wanted = math.ceil(text_bytes / _TEXT_BYTES_PER_PARTITION)
+    wanted = max(spark.sparkContext.defaultParallelism, wanted)
     spark.conf.set("spark.sql.shuffle.partitions", wanted)
     return wanted
 

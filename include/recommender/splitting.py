@@ -15,13 +15,15 @@ the last event. Nothing fitted may see a row later than ``fit_until``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
 from recommender import columns as c
 from recommender.config import Preprocess
+from recommender.engines import F
 from recommender.schemas import TEST, TRAIN, VALIDATION, WINDOW
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 DAY = 86_400
 

@@ -27,6 +27,7 @@ from recommender.errors import ConflictError, NotFoundError, StorageError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_ATTEMPTS = 4  # of reading one piece whose connection breaks off
 _MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _PIECE_BYTES = 8 << 20  # a tenth of a second of a 1 Gbit link, a hundred requests a gigabyte
 _PIECE_ATTEMPTS = 3  # a second loss in the same piece is bad luck, a third is no connection
@@ -167,15 +168,55 @@ class _S3Pieces(io.RawIOBase):
         raise AssertionError  # the loop returns or raises
 
 
+def read_chunks(file: FileInfo, size: int) -> Iterator[bytes]:
+    """Read a listed object from beginning to end in pieces, holding one at a time.
+
+    From S3 each piece is a request of its own, tried again when its connection breaks: a stream
+    of hours would be lost with one connection. All have to be of the object that was begun.
+
+    Raises:
+        NotFoundError: it has gone since it was listed.
+        StorageError: it was replaced while it was read, or S3 or the disk refused.
+    """
+    if not is_s3(file.uri):
+        with _translated(file.uri), _path(file.uri).open("rb", buffering=0) as stream:
+            while chunk := stream.read(size):
+                yield chunk
+        return
+    etag = None
+    for start in range(0, file.size, size):
+        stored = _read_range(file.uri, start, min(start + size, file.size) - 1, etag)
+        etag = stored.etag
+        yield stored.data
+
+
+def _read_range(uri: str, first: int, last: int, etag: str | None) -> Stored:
+    import botocore.exceptions
+
+    bucket, key = _split(uri)
+    condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+    for attempt in range(1, _ATTEMPTS + 1):
+        with _translated(uri):
+            # boto3 retries the request by itself, but not a body that breaks off.
+            try:
+                answer = s3_client().get_object(
+                    Bucket=bucket, Key=key, Range=f"bytes={first}-{last}", **condition
+                )
+                return Stored(answer["Body"].read(), answer["ETag"])
+            except (
+                botocore.exceptions.ReadTimeoutError,
+                botocore.exceptions.ResponseStreamingError,
+                botocore.exceptions.IncompleteReadError,
+            ):
+                if attempt == _ATTEMPTS:
+                    raise
+    raise AssertionError(uri)  # the last attempt returns or raises
+
+
 def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
     """Read an object and parse it as JSON; a parse error names the object."""
-    return parse_json(read(uri).data, uri)
-
-
-def parse_json(data: bytes, uri: str) -> Any:  # noqa: ANN401 - JSON is any value
-    """Parse what was read from a URI as JSON; a parse error names the object."""
     try:
-        return json.loads(data)
+        return json.loads(read(uri).data)
     except ValueError as error:
         message = f"expected JSON in {uri}, found something else: {error}"
         raise StorageError(message) from error
@@ -261,16 +302,6 @@ def exists(uri: str) -> bool:
     except NotFoundError:
         return False
     return True
-
-
-def delete(uri: str) -> None:
-    """Delete one object; one that is not there is no error, as in S3."""
-    with _translated(uri):
-        if is_s3(uri):
-            bucket, key = _split(uri)
-            s3_client().delete_object(Bucket=bucket, Key=key)
-        else:
-            _path(uri).unlink(missing_ok=True)
 
 
 def delete_prefix(uri: str) -> int:

@@ -14,6 +14,8 @@ import yaml
 from pyspark.sql import SparkSession
 
 from recommender import spark as sessions
+from recommender.engines import Engine, at_work, duckdb_engine
+from recommender.engines.spark_engine import SparkEngine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,6 +38,22 @@ def spark() -> Iterator[SparkSession]:
             os.environ["PYSPARK_SUBMIT_ARGS"] = before
 
 
+@pytest.fixture(params=["spark", "duckdb"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def engine(engine_name: str, spark: SparkSession) -> Iterator[Engine]:
+    """Put each engine to work in turn."""
+    if engine_name == "spark":
+        with at_work(SparkEngine(spark)) as at:
+            yield at
+        return
+    with duckdb_engine.engine() as made, at_work(made) as at:
+        yield at
+
+
 Writer = Callable[..., Path]
 
 
@@ -54,11 +72,12 @@ def write_lines() -> Writer:
 
 
 @pytest.fixture
-def write_config(tmp_path: Path) -> Callable[..., str]:
+def write_config(tmp_path: Path, engine_name: str) -> Callable[..., str]:
     """Return a writer of a recommender's YAML; keywords are settings of ``preprocess``."""
 
     def write(**preprocess: Any) -> str:
         path = tmp_path / "config.yaml"
+        preprocess.setdefault("engine", engine_name)
         document = {"name": "t", "description": "d", "dataset": "t", "preprocess": preprocess}
         path.write_text(yaml.safe_dump(document))
         return str(path)

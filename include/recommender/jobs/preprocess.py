@@ -9,26 +9,23 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil
-from typing import Any
-
-from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING, Any
 
 from recommender import columns as c
-from recommender import manifest, profiling, schemas, spark, storage
+from recommender import manifest, profiling, schemas, storage
 from recommender.cleaning import Supported, deduplicate, minimum_support
 from recommender.config import Preprocess, Recommender
 from recommender.encoding import Ids, encode, item_ids, known, user_ids
+from recommender.engines import Engine, F
+from recommender.engines.choice import Choice, choose, start
 from recommender.errors import EmptyDatasetError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import ITEMS as METADATA
 from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, SUMMARY, join
 from recommender.metadata.job import write_items
-from recommender.schemas import ITEMS, PARSED, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
-from recommender.sources.lines import parse_lines, read_lines
+from recommender.schemas import ITEMS, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
+from recommender.sources.lines import Parsed, parse_lines
 from recommender.sources.quarantine import (
     Tally,
     check_budget,
@@ -39,11 +36,12 @@ from recommender.sources.quarantine import (
 from recommender.sources.snapshot import Snapshot, open_snapshot
 from recommender.splitting import DAY, Cuts, assign_windows, fit_rows
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 # By its name: run with -m this module is __main__, which has no log handler.
 logger = logging.getLogger("recommender.jobs.preprocess")
 
-# A row is 20 bytes before compression: about 60 MB a file, a good bite for one reader.
-_ROWS_PER_FILE = 5_000_000
 _OWN = {*WINDOWS, "users", "items", ITEMS_METADATA, PROFILE, MANIFEST}
 
 
@@ -74,15 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
-    """Check everything that can be checked without Spark, then run on Spark."""
+    """Check everything that can be checked without an engine, then choose one and run on it."""
     require_apart([arguments.output, arguments.quarantine], [arguments.snapshot])
     # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
     clear(arguments.output, lambda name: name in _OWN)
     clear(arguments.quarantine, _is_quarantined)
     snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
-    job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
-    with spark.session("preprocess") as session:
-        job.run(session, _latest_allowed(arguments.snapshot_date))
+    choice = choose(recommender.preprocess, snapshot.plain_bytes, snapshot.gzip_bytes)
+    logger.info("engine %s: %s", choice.engine, choice.reason)
+    with start(choice) as engine:
+        job = Job(
+            engine, choice, snapshot, arguments.output, arguments.quarantine, recommender.preprocess
+        )
+        job.run(_latest_allowed(arguments.snapshot_date))
 
 
 @dataclass
@@ -90,29 +92,32 @@ class Job:
     """Carry one run's inputs from step to step.
 
     Attributes:
+        engine: what does the work.
+        choice: why this engine.
         snapshot: what to read.
         output: where the dataset goes.
         quarantine: where bad lines go.
         settings: the configuration's section ``preprocess``.
     """
 
+    engine: Engine
+    choice: Choice
     snapshot: Snapshot
     output: str
     quarantine: str
     settings: Preprocess
 
-    def run(self, session: SparkSession, latest_allowed: int) -> None:
+    def run(self, latest_allowed: int) -> None:
         """Read, clean, split, encode and write.
 
         Args:
-            session: the Spark session.
             latest_allowed: epoch second from which a timestamp lies in the future.
         """
         self.stages = profiling.Stages()
-        parsed, tally = self._read(session, latest_allowed)
+        parsed, tally = self._read(latest_allowed)
         cuts, windowed, calendar = self._split(parsed, tally)
         supported, users, items = self._support(windowed)
-        encoded = encode(windowed, users.table, items.table).persist(StorageLevel.MEMORY_AND_DISK)
+        encoded = self.engine.keep(encode(windowed, users.table, items.table))
         windows = profiling.window_facts(encoded)
         cold = profiling.cold_facts(encoded, calendar.windows)
         for window in WINDOWS:
@@ -141,6 +146,7 @@ class Job:
         """Return the profile's part on what was read and how."""
         return {
             "format": self.snapshot.source.name,
+            "engine": {"name": self.choice.engine, "reason": self.choice.reason},
             "files": {
                 "count": len(self.snapshot.files),
                 "bytes": self.snapshot.plain_bytes + self.snapshot.gzip_bytes,
@@ -163,14 +169,12 @@ class Job:
             "days": calendar.to_json(),
         }
 
-    def _read(self, session: SparkSession, latest_allowed: int) -> tuple[DataFrame, Tally]:
+    def _read(self, latest_allowed: int) -> tuple[Parsed, Tally]:
         """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
-        spark.size_shuffles(session, self.snapshot.plain_bytes, self.snapshot.gzip_bytes)
-        lines = read_lines(session, self.snapshot.files)
-        parsed = parse_lines(lines, self.snapshot.source, self.settings, latest_allowed)
-        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
         with torn_files_named(self.snapshot):
-            tally = count_lines(parsed)
+            lines = self.engine.read(self.snapshot.files)
+            parsed = parse_lines(lines, self.snapshot.source, self.settings, latest_allowed)
+        tally = count_lines(parsed)
         self.stages.add("raw", tally.raw)
         self.stages.add("blank", tally.blank)
         for reason, n in sorted(tally.bad.items()):
@@ -181,17 +185,16 @@ class Job:
         check_budget(tally, budget, examples, self.snapshot.uri, self.quarantine)
         return parsed, tally
 
-    def _split(self, parsed: DataFrame, tally: Tally) -> tuple[Cuts, DataFrame, profiling.Calendar]:
+    def _split(self, parsed: Parsed, tally: Tally) -> tuple[Cuts, DataFrame, profiling.Calendar]:
         """Cut time into windows, then take duplicates out within each."""
         if tally.first is None or tally.last is None:
             message = f"{self.snapshot.uri}: no line could be read ({self.stages})"
             raise EmptyDatasetError(message)
         cuts = Cuts.back_from(tally.last, self.settings)
-        good = conform(parsed.filter(F.col(c.REASON).isNull()), PARSED)
-        windowed = deduplicate(assign_windows(good, cuts)).persist(StorageLevel.MEMORY_AND_DISK)
+        windowed = self.engine.keep(deduplicate(assign_windows(parsed.good, cuts)))
         calendar = profiling.calendar(windowed)
         rows = calendar.windows
-        parsed.unpersist()
+        parsed.release()
         for window in WINDOWS:
             self.stages.add(f"{window} deduplicated", rows[window])
         empty = [window for window in WINDOWS if not rows[window]]
@@ -216,7 +219,7 @@ class Job:
         )
         self.stages.add("fit pairs", supported.before)
         self.stages.add("fit pairs supported", supported.after)
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2 if self.engine.side_by_side else 1) as pool:
             numbering = [pool.submit(number, supported.pairs) for number in (user_ids, item_ids)]
             users, items = (future.result() for future in numbering)
         if users.count < 2 or items.count < 2:
@@ -261,10 +264,10 @@ class Job:
             (users.table, USERS, users.count, "users"),
             (items.table, ITEMS, items.count, "items"),
         ]
-        # Each is one task for small data, and Spark runs tasks of several jobs side by side.
-        with ThreadPoolExecutor(len(tables)) as pool:
+        write = self.engine.write_table
+        with ThreadPoolExecutor(len(tables) if self.engine.side_by_side else 1) as pool:
             done = [
-                pool.submit(_write_sorted, conform(frame, schema), n, join(self.output, name))
+                pool.submit(write, conform(frame, schema), n, join(self.output, name))
                 for frame, schema, n, name in tables
             ]
             for future in done:
@@ -282,17 +285,6 @@ class Job:
 
 def _is_quarantined(name: str) -> bool:
     return name in {SUMMARY, METADATA} or name.startswith("part-")
-
-
-def _write_sorted(frame: DataFrame, rows: int, uri: str) -> None:
-    """Write few files in the order of the first two columns; equal rows give one file's equal bytes.
-
-    The first two columns are a key: (user, item) or (index, id).
-    """
-    keys = frame.columns[:2]
-    files = ceil(rows / _ROWS_PER_FILE)
-    spread = frame.repartition(1) if files <= 1 else frame.repartitionByRange(files, *keys)
-    spread.sortWithinPartitions(*keys).write.mode("overwrite").parquet(uri)
 
 
 def _times(cuts: Cuts, tally: Tally) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
-
+from recommender.engines import F
 from recommender.sources.base import Confidence, Source
 
 AMAZON_2014 = Source(

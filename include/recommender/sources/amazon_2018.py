@@ -7,13 +7,15 @@ matter, because a review is an interaction whatever its rating.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pyspark.sql import Column
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
 from recommender.config import Preprocess
+from recommender.engines import F
 from recommender.sources.base import Confidence, Source
 from recommender.sources.parsing import is_true
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 
 def verified(key: str) -> Callable[[Callable[[str], Column], Preprocess], Confidence]:

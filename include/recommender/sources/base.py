@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-
-from pyspark.sql import Column
-from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
 from recommender.config import Preprocess
 
-CORRUPT = "_corrupt"
-"""Filled by Spark with the line when it is not one JSON object."""
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,10 @@ class Source:
         )
 
     @property
-    def schema(self) -> T.StructType:
-        """Return the schema to parse with: every field as text.
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys that are read, every value as text.
 
         Text loses nothing (leading zeros, ``NaN``, a number where text was expected): what a
         value means is decided by rules afterwards, one reason each.
         """
-        keys = dict.fromkeys((self.user, self.item, self.time, *self.extra, CORRUPT))
-        return T.StructType([T.StructField(key, T.StringType()) for key in keys])
+        return tuple(dict.fromkeys((self.user, self.item, self.time, *self.extra)))

@@ -1,135 +1,216 @@
-"""Read raw lines with Spark and sort them into good, bad (with a reason) and blank."""
+"""Sort raw lines into good, bad (with a reason) and blank.
+
+Two readings, one set of rules. The engine's own fast parser reads every line, and a line that it
+is sure of and that breaks no rule is good. What is left, a per mille of real data, is read again by
+``careful.read``, which settles what the line is and why it is bad; the rules on values then apply
+to what it found.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from recommender import columns as c
+from recommender import engines
 from recommender.config import Preprocess
-from recommender.sources.base import CORRUPT, Confidence, Rule, Source
-from recommender.sources.parsing import epoch_seconds
-from recommender.storage import FileInfo
+from recommender.engines import F
+from recommender.schemas import PARSED, conform
+from recommender.sources import careful
+from recommender.sources.base import Rule, Source
+from recommender.sources.parsing import epoch_seconds, number
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, Row
 
 BLOCK = "block"  # byte at which the reader's piece of the file begins; 0 unless Spark split it
 POSITION = "position"  # ascends by one from line to line within a piece
 BLANK = "blank"  # the one reason that is not a fault
+TEXT = "text"
+SURE = "sure"
 
-_TEXT = "text"
-_RECORD = "record"
-_SPACE = " \t\r\n\f\v\ufeff"  # U+FEFF is a byte-order mark, also where files were joined
-
-_ONLY_SPACE = r"^[\s\u00a0\ufeff]*$"
-
-_JSON_OPTIONS = {
-    "mode": "PERMISSIVE",
-    "columnNameOfCorruptRecord": CORRUPT,
-    # Python literals ({'asin': ...}) are not JSON; Spark reads them unless told not to.
-    "allowSingleQuotes": "false",
-}
-# Two objects on one line, as a torn write leaves them. Inside valid JSON a quote after "}{" ends
-# a string and is never followed by a letter, so this finds no good line.
-_GLUED = r'\}\s*\{\s*"\w'
+UNSETTLED = "unsettled"  # to be read again
+_PLACE = (c.FILE, BLOCK, POSITION)
+_PARSED = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.CONFIDENCE)
+_TIME, _NUMBER = "time", "number"
+_BLANKS = f"{careful.SPACE}\u00a0"
+# Numbers that are no integer, NaN, objects and lists: each engine writes those in its own way.
+_ODD_ID = "^([{\\[-]|[0-9]+[.eE]|(?i:nan|inf))|\ufffd"
 
 
-def read_lines(spark: SparkSession, files: Sequence[FileInfo]) -> DataFrame:
-    """Read files as text, one row a line, each with its place.
+@dataclass(frozen=True)
+class Parsed:
+    """Hold the parsed lines of a snapshot, kept by the engine.
 
-    Returns:
-        raw, file (URL-encoded name, as Spark gives it), block, position.
+    Attributes:
+        first: every line as the fast reading found it: file, block, position, reason (null: good;
+            ``blank``; ``unsettled``), raw (null unless unsettled) and the columns of
+            ``schemas.PARSED``, null unless good.
+        again: the unsettled lines as the careful reading found them, in the same columns, raw
+            always there; None when nothing was unsettled.
+        counts: for each (file, block, reason) of ``first``: n, first position, first and last time.
+        counts_again: the same of ``again``.
     """
-    frame = spark.read.text([_literal(f.uri) for f in files])
-    return frame.select(
-        F.col("value").alias(c.RAW),
-        F.col("_metadata.file_name").alias(c.FILE),
-        F.col("_metadata.file_block_start").alias(BLOCK),
-        # Counts the rows of a partition, and a partition reads its pieces one after the other.
-        F.monotonically_increasing_id().alias(POSITION),
-    )
+
+    first: DataFrame
+    again: DataFrame | None
+    counts: Sequence[Row]
+    counts_again: Sequence[Row]
+
+    @property
+    def good(self) -> DataFrame:
+        """Return the good lines in the columns of ``schemas.PARSED``."""
+        good = conform(self.first.filter(F.col(c.REASON).isNull()), PARSED)
+        if self.again is None:
+            return good
+        return good.unionByName(conform(self.again.filter(F.col(c.REASON).isNull()), PARSED))
+
+    @property
+    def bad(self) -> DataFrame | None:
+        """Return the bad lines: file, block, position, reason, raw."""
+        if self.again is None:
+            return None
+        bad = self.again.filter(F.coalesce(F.col(c.REASON), F.lit(BLANK)) != BLANK)
+        return bad.select(*_PLACE, c.REASON, c.RAW)
+
+    def release(self) -> None:
+        """Free what the engine keeps."""
+        for frame in (self.first, self.again):
+            if frame is not None:
+                engines.current().release(frame)
 
 
 def parse_lines(
     lines: DataFrame, source: Source, settings: Preprocess, latest: int | None = None
-) -> DataFrame:
+) -> Parsed:
     """Parse each line by a format's description and give each bad one its reason.
 
+    This is the one pass over the raw data; what is kept of a good line is narrow.
+
     Args:
-        lines: from ``read_lines``.
+        lines: from an engine's ``read``.
         source: the format.
         settings: for the confidence.
         latest: epoch second from which a time lies in the future; None allows any.
-
-    Returns:
-        file, block, position, reason (null: good; ``blank``), raw (null: good) and the columns of
-        ``schemas.PARSED``, null unless the line is good.
     """
-    place = (c.FILE, BLOCK, POSITION, c.RAW)
+    engine = engines.current()
+    first = engine.keep(_read_fast(lines, source, settings, latest))
+    counts = _count(first)
+    if not any(row[c.REASON] == UNSETTLED for row in counts):
+        return Parsed(first, None, counts, ())
+    unsettled = first.filter(_is(UNSETTLED)).select(*_PLACE, c.RAW)
+    found = engine.read_again(unsettled, source.keys, (source.user, source.item))
+    values = _values(found, source, settings, (*_PLACE, c.RAW, c.REASON))
+    reason = F.coalesce(F.col(c.REASON), _first_broken(_rules(source, settings, latest)))
+    again = values.select(*_PLACE, c.RAW, reason.alias(c.REASON), *_PARSED)
+    again = engine.keep(again)
+    return Parsed(first, again, counts, _count(again))
+
+
+def _count(lines: DataFrame) -> list[Row]:
+    """Count lines by place and reason; what reaches the driver is a row for each."""
+    return (
+        lines.groupBy(c.FILE, BLOCK, c.REASON)
+        .agg(
+            F.count(F.lit(1)).alias("n"),
+            F.min(POSITION).alias(POSITION),
+            F.min(c.TIMESTAMP).alias("first"),
+            F.max(c.TIMESTAMP).alias("last"),
+        )
+        .collect()
+    )
+
+
+def _read_fast(
+    lines: DataFrame, source: Source, settings: Preprocess, latest: int | None
+) -> DataFrame:
+    """Take the lines that are plainly good or blank; the others keep their raw text.
+
+    One select a step: Spark then computes each result once, however often it is used.
+    """
+    engine = engines.current()
+    place = (*_PLACE, c.RAW)
     # Trimming a set of characters walks the whole line; most lines need none of it.
     tight = F.col(c.RAW).startswith("{") & F.col(c.RAW).endswith("}")
-    text = F.when(tight, F.col(c.RAW)).otherwise(F.btrim(F.col(c.RAW), F.lit(_SPACE)))
-    record = F.from_json(F.col(_TEXT), source.schema, _JSON_OPTIONS)
-    # One select a step: Spark then computes each result once, however often it is used.
-    frame = lines.select(*place, text.alias(_TEXT))
-    frame = frame.select(*place, _TEXT, record.alias(_RECORD))
-    confidence = source.confidence(_field, settings)
-    fields = (
+    text = F.when(tight, F.col(c.RAW)).otherwise(F.btrim(F.col(c.RAW), F.lit(careful.SPACE)))
+    frame = lines.select(*place, text.alias(TEXT))
+    empty, deep = F.col(TEXT) == "", _may_be_deep(F.col(TEXT))
+    frame = frame.select(*place, empty.alias("empty"), deep.alias("deep"), TEXT)
+    frame = engine.parse(frame, source.keys)
+    frame = _values(frame, source, settings, (*place, "empty", "deep", SURE))
+    doubt = F.col("deep") | ~F.col(SURE) | F.col(c.USER_ID).rlike(_ODD_ID)
+    doubt = doubt | F.col(c.ITEM_ID).rlike(_ODD_ID)
+    broken = _first_broken(_rules(source, settings, latest)).isNotNull()
+    good = F.coalesce(~doubt & ~broken, F.lit(False))
+    reason = F.when(F.col("empty"), F.lit(BLANK)).when(~good, F.lit(UNSETTLED))
+    frame = frame.select(*place, reason.alias(c.REASON), *_PARSED)
+    return frame.select(
+        *_PLACE,
+        c.REASON,
+        F.when(_is(UNSETTLED), F.col(c.RAW)).alias(c.RAW),
+        *(F.when(F.col(c.REASON).isNull(), F.col(name)).alias(name) for name in _PARSED),
+    )
+
+
+def _may_be_deep(text: Column) -> Column:
+    """Tell lines whose brackets may lie too deep; only a line long enough is looked at."""
+    others = F.replace(F.replace(text, F.lit("{"), F.lit("")), F.lit("["), F.lit(""))
+    brackets = F.length(text) - F.length(others)
+    long = F.length(text) > 2 * careful.MAX_DEPTH
+    return F.when(long, brackets > careful.MAX_DEPTH).otherwise(F.lit(False))
+
+
+def _values(
+    frame: DataFrame, source: Source, settings: Preprocess, others: Sequence[str]
+) -> DataFrame:
+    """Turn the text of the keys into the columns of ``PARSED``, beside others."""
+    time = _field(source.time)
+    frame = frame.select(
+        *others,
         _field(source.user).alias(c.USER_ID),
         _field(source.item).alias(c.ITEM_ID),
-        epoch_seconds(_field(source.time)).alias(c.TIMESTAMP),
-        confidence.value.alias(c.CONFIDENCE),
+        time.alias(_TIME),
+        number(time).alias(_NUMBER),
+        source.confidence(_field, settings).value.alias(c.CONFIDENCE),
     )
-    frame = frame.select(*place, _TEXT, _RECORD, *fields)
-    reason = _first_broken(_rules(source, confidence, latest)).alias(c.REASON)
-    frame = frame.select(*place, reason, *(F.col(name) for name in _PARSED))
-    good = F.col(c.REASON).isNull()
+    seconds = epoch_seconds(F.col(_TIME), F.col(_NUMBER))
     return frame.select(
-        c.FILE,
-        BLOCK,
-        POSITION,
-        c.REASON,
-        F.when(~good, F.col(c.RAW)).alias(c.RAW),
-        *(F.when(good, F.col(name)).alias(name) for name in _PARSED),
+        *others, c.USER_ID, c.ITEM_ID, c.CONFIDENCE, _TIME, seconds.alias(c.TIMESTAMP)
     )
 
 
-_PARSED = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.CONFIDENCE)
-
-
-def _rules(source: Source, confidence: Confidence, latest: int | None) -> list[Rule]:
+def _rules(source: Source, settings: Preprocess, latest: int | None) -> list[Rule]:
     """List what makes a line bad, in the order in which reasons are given."""
-    text, time = F.col(_TEXT), F.col(c.TIMESTAMP)
-    rules = [
-        Rule(BLANK, text == ""),
-        Rule("not_an_object", ~text.startswith("{")),
-        Rule("not_json", _field(CORRUPT).isNotNull() | ~text.endswith("}")),
-        Rule("two_objects", (text.contains("}{") | text.contains("} {")) & text.rlike(_GLUED)),
-    ]
-    for key, what in ((source.user, c.USER_ID), (source.item, c.ITEM_ID)):
+    time = F.col(c.TIMESTAMP)
+    rules = []
+    for what in (c.USER_ID, c.ITEM_ID):
         rules += [
-            Rule(f"{what}_missing", _field(key).isNull()),
-            Rule(f"{what}_blank", _field(key).rlike(_ONLY_SPACE)),
+            Rule(f"{what}_missing", F.col(what).isNull()),
+            Rule(f"{what}_blank", F.btrim(F.col(what), F.lit(_BLANKS)) == ""),
         ]
     rules += [
-        Rule("timestamp_missing", _field(source.time).isNull()),
+        Rule("timestamp_missing", F.col(_TIME).isNull()),
         Rule("timestamp_unreadable", time.isNull()),
         Rule("timestamp_not_positive", time <= 0),
     ]
     if latest is not None:
         rules.append(Rule("timestamp_in_future", time >= latest))
-    return [*rules, *confidence.rules]
+    return [*rules, *source.confidence(_field, settings).rules]
 
 
 def _first_broken(rules: Sequence[Rule]) -> Column:
     return F.coalesce(*(F.when(rule.broken, F.lit(rule.reason)) for rule in rules))
 
 
+def _is(reason: str) -> Column:
+    return F.coalesce(F.col(c.REASON) == reason, F.lit(False))
+
+
+def key_column(key: str) -> str:
+    """Name the column of a raw key: apart from ours, which may be spelt the same."""
+    return f"raw_{key}"
+
+
 def _field(key: str) -> Column:
-    return F.col(_RECORD).getField(key)
-
-
-def _literal(uri: str) -> str:
-    """Escape what Hadoop would take for a wildcard."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
+    return F.col(key_column(key))

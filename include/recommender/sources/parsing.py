@@ -1,42 +1,104 @@
-"""Turn the text of a field into a value, null where it cannot be; no cast here can fail.
+r"""Turn the text of a field into a value, null where it cannot be; no cast here can fail.
 
-Each cast stands behind a pattern that its input matches, so the results are the same with ANSI
-mode on.
+Each cast stands behind a pattern that its input matches, so the results are the same with Spark's
+ANSI mode on, and on every engine. Patterns keep to what Java and RE2 read alike: digits are spelt
+out, and the end is ``\z``, because Java's ``$`` also stands before a last newline.
 """
 
 from __future__ import annotations
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from typing import TYPE_CHECKING
 
-_NUMBER = r"^-?\d{1,20}(\.\d+)?([eE][+-]?\d{1,3})?$"
+from recommender.engines import F
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+_NUMBER = r"^-?[0-9]{1,20}(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?\z"
 
 # 10^11 s is the year 5138 and 10^11 ms is 3 March 1973, so a number from there on is in
 # milliseconds: the two ranges of plausible dates do not meet.
 MILLISECONDS_FROM = 1e11
 # The first second of the year 10000: nothing beyond it is a date.
 _END_OF_TIME = 253_402_300_800
+_FLOAT32_END = 2.0**128 - 2.0**103  # halfway from the largest float32 to 2 ** 128: rounds up
+
+_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.,][0-9]+)?)?"
+_ZONE = r"( ?([Zz]|UTC|[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?))?"
+_ISO_8601 = rf"^{_DATE}([T ]{_CLOCK}{_ZONE})?\z"
+_EPOCH_DAY = 719_468  # days from 1 March of the year 0 to 1970-01-01
 
 
-def epoch_seconds(text: Column) -> Column:
+def number(text: Column) -> Column:
+    """Read a number as float64, infinite where that ends; null where it is none (as NaN)."""
+    return F.when(text.rlike(_NUMBER), text.cast("double"))
+
+
+def epoch_seconds(text: Column, number: Column) -> Column:
     """Read a time as whole seconds since the epoch, UTC (int64); null where it is none.
 
     Read are epoch seconds and milliseconds (as number or as text) and ISO 8601 with a zone,
     or without one, which means UTC. Fractions of a second are cut off.
+
+    Args:
+        text: the time as written.
+        number: the column of ``number(text)``, which is used four times.
     """
-    number = F.when(text.rlike(_NUMBER), text.cast("double"))
     size = F.abs(number)
     seconds = F.when(size < MILLISECONDS_FROM, number)
     seconds = seconds.when(size < _END_OF_TIME * 1000, number / 1000)
-    # Two dashes tell a date from a number, and from a bare time ("12:30"), which Spark would take
-    # for today's; five times as fast as a pattern.
+    # Two dashes tell a date from a number; five times as fast as a pattern.
     dated = (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
-    return F.when(dated, F.try_to_timestamp(text).cast("bigint")).otherwise(F.floor(seconds))
+    return F.when(dated, _iso_seconds(text)).otherwise(F.floor(seconds).cast("bigint"))
 
 
-def float32(text: Column) -> Column:
-    """Read a number as float32; null where it is none (NaN and Infinity are none)."""
-    return F.when(text.rlike(_NUMBER), text.cast("double").cast("float"))
+def _iso_seconds(text: Column) -> Column:
+    """Read ISO 8601: once the pattern holds, all but the fraction and the zone has its place."""
+
+    def digits(start: int) -> Column:
+        return F.substring(text, start, 2).cast("bigint")
+
+    year, month, day = digits(1) * 100 + digits(3), digits(6), digits(9)
+    seconds = digits(12) * 3600 + digits(15) * 60
+    seconds = F.when(F.substring(text, 17, 1) == ":", seconds + digits(18)).otherwise(seconds)
+    clock = F.when(F.length(text) > 10, seconds - _offset(text)).otherwise(F.lit(0))
+    value = F.when(day <= _days_in(year, month), _days(year, month, day) * 86_400 + clock)
+    return F.when(text.rlike(_ISO_8601), value)
+
+
+def _offset(text: Column) -> Column:
+    """Read how many seconds a zone is ahead of UTC: +hh, +hhmm or +hh:mm."""
+    zone = F.regexp_extract(text, r"([+-][0-9]{2}(:?[0-9]{2})?)\z", 1)
+    hours = F.substring(zone, 2, 2).cast("bigint") * 3600
+    minutes = F.substring(F.replace(zone, F.lit(":"), F.lit("")), 4, 2).cast("bigint") * 60
+    ahead = F.when(F.length(zone) > 3, hours + minutes).otherwise(hours)
+    # A date's own dash is no sign of a zone: only what follows a clock is read here.
+    return F.when(F.length(zone) < 3, F.lit(0)).when(zone.startswith("-"), -ahead).otherwise(ahead)
+
+
+def _days_in(year: Column, month: Column) -> Column:
+    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    february = F.when(leap, F.lit(29)).otherwise(F.lit(28))
+    short = F.when(month.isin(4, 6, 9, 11), F.lit(30)).otherwise(F.lit(31))
+    return F.when(month == 2, february).otherwise(short)
+
+
+def _days(year: Column, month: Column, day: Column) -> Column:
+    """Count the days since the epoch (Howard Hinnant, ``days_from_civil``; years from 0 on)."""
+    year = F.when(month <= 2, year - 1).otherwise(year)
+    month = F.when(month > 2, month - 3).otherwise(month + 9)
+    in_year = F.floor((month * 153 + 2) / 5) + day - 1
+    leaps = F.floor(year / 4) - F.floor(year / 100) + F.floor(year / 400)
+    return (year * 365 + leaps + in_year - _EPOCH_DAY).cast("bigint")
+
+
+def float32(number: Column) -> Column:
+    """Round a float64 to float32, infinite where that ends."""
+    # The cast itself gives infinity on Spark and fails on DuckDB.
+    infinite = F.when(number > 0, F.lit(float("inf"))).otherwise(F.lit(float("-inf")))
+    value = F.when(F.abs(number) < _FLOAT32_END, number).otherwise(infinite)
+    return F.when(number.isNotNull(), value).cast("float")
 
 
 def is_true(text: Column) -> Column:

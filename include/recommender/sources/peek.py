@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 import zlib
-from pathlib import Path
 
 from recommender import storage
+from recommender.sources.gunzip import GzipFaultError, gunzip
 from recommender.storage import FileInfo
 
 GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 4 << 20
 
 # How a file begins that is not what its name says.
 _DISGUISES = (
@@ -76,24 +76,9 @@ def disguise(name: str, head: bytes) -> str | None:
 
 def gzip_fault(file: FileInfo) -> str | None:
     """Read a whole gzip and say what is wrong with it; None when it is intact."""
-    with tempfile.TemporaryDirectory(prefix="recsys-") as directory:
-        path = Path(file.uri)
-        if storage.is_s3(file.uri):
-            path = Path(directory) / "copy.gz"
-            storage.download(file.uri, path)
-        return _gzip_fault(path)
-
-
-def _gzip_fault(path: Path) -> str | None:
-    stream = zlib.decompressobj(wbits=31)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 18):
-            while chunk:
-                if stream.eof:  # gzip files may be concatenated: another member begins
-                    stream = zlib.decompressobj(wbits=31)
-                try:
-                    stream.decompress(chunk)
-                except zlib.error as error:
-                    return f"gzip is damaged ({error}); upload it again"
-                chunk = stream.unused_data
-    return None if stream.eof else "gzip ends in mid-stream; upload it again"
+    try:
+        for _ in gunzip(storage.read_chunks(file, _CHUNK), _CHUNK):
+            pass
+    except GzipFaultError as error:
+        return str(error)
+    return None

@@ -7,31 +7,27 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import ceil
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
-
 from recommender import columns as c
-from recommender import storage
-from recommender.errors import BadDataError, SnapshotError
+from recommender import engines, storage
+from recommender.engines import F
+from recommender.errors import BadDataError, SnapshotError, TornFileError
 from recommender.locations import SUMMARY, join
 from recommender.schemas import QUARANTINE, conform
-from recommender.sources.lines import BLANK, BLOCK, POSITION
+from recommender.sources.lines import BLANK, BLOCK, POSITION, UNSETTLED, Parsed
 from recommender.sources.peek import gzip_fault, is_gzip_name
 from recommender.sources.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
 
 logger = logging.getLogger(__name__)
 
 _EXAMPLES = 3
 _EXAMPLE_LENGTH = 120  # a bad line may be hundreds of kilobytes long
-_LINES_PER_FILE = 200_000
 _FIRST = "first_line"
-# What Hadoop's decompressors say of a torn or damaged file.
-_TORN = ("EOFException", "ZipException", "gzip", "Decompressor", "DataFormatException")
 
 
 @dataclass
@@ -68,23 +64,11 @@ class Tally:
         return self.bad.total() / max(1, self.raw - self.blank)
 
 
-def count_lines(parsed: DataFrame) -> Tally:
-    """Count parsed lines by file and reason; this is the pass that reads the raw data.
-
-    What reaches the driver is one row per file (or piece of a split file) and reason.
-    """
-    rows = (
-        parsed.groupBy(c.FILE, BLOCK, c.REASON)
-        .agg(
-            F.count(F.lit(1)).alias("n"),
-            F.min(POSITION).alias(POSITION),
-            F.min(c.TIMESTAMP).alias("first"),
-            F.max(c.TIMESTAMP).alias("last"),
-        )
-        .collect()
-    )
-    tally = Tally(first_lines=_first_lines(rows))
-    for row in rows:
+def count_lines(parsed: Parsed) -> Tally:
+    """Add up what became of the lines."""
+    tally = Tally(first_lines=_first_lines(parsed.counts))
+    settled = [row for row in parsed.counts if row[c.REASON] != UNSETTLED]
+    for row in (*settled, *parsed.counts_again):
         reason, n = row[c.REASON], row["n"]
         if reason is None:
             tally.good += n
@@ -114,7 +98,7 @@ def _first_lines(rows: Sequence[Row]) -> dict[tuple[str, int], int]:
     return first
 
 
-def write_quarantine(parsed: DataFrame, tally: Tally, uri: str) -> list[Row]:
+def write_quarantine(parsed: Parsed, tally: Tally, uri: str) -> list[Row]:
     """Write the bad lines as gzip JSON lines, with a summary, and return the first examples.
 
     Returns:
@@ -122,28 +106,25 @@ def write_quarantine(parsed: DataFrame, tally: Tally, uri: str) -> list[Row]:
     """
     counts = {"lines": tally.raw, "blank": tally.blank, "bad": dict(tally.bad)}
     storage.write_json(join(uri, SUMMARY), counts)
-    if not tally.bad:
+    if parsed.bad is None or not tally.bad:
         return []
-    bad = _bad_lines(parsed, tally)
-    files = ceil(tally.bad.total() / _LINES_PER_FILE)
-    spread = bad.repartition(1) if files == 1 else bad.repartitionByRange(files, c.FILE, c.LINE)
-    ordered = spread.sortWithinPartitions(c.FILE, c.LINE)
-    ordered.write.mode("append").json(uri, compression="gzip")  # beside the summary
+    bad = _placed(parsed.bad, tally)
+    engines.current().write_lines(bad, tally.bad.total(), uri)  # beside the summary
     top = tally.bad.most_common(1)[0][0]
     return bad.filter(F.col(c.REASON) == top).orderBy(c.FILE, c.LINE).limit(_EXAMPLES).collect()
 
 
-def _bad_lines(parsed: DataFrame, tally: Tally) -> DataFrame:
-    bad = parsed.filter(F.col(c.REASON).isNotNull() & (F.col(c.REASON) != BLANK))
+def _placed(bad: DataFrame, tally: Tally) -> DataFrame:
+    """Replace each line's place among the reader's pieces by its number in the file."""
     faulty = {file for file, _ in tally.by_file}
     places = [
         (file, block, unquote(file), first)
         for (file, block), first in tally.first_lines.items()
         if unquote(file) in faulty
     ]
-    schema = f"{c.FILE} string, {BLOCK} bigint, name string, {_FIRST} bigint"
-    known = F.broadcast(parsed.sparkSession.createDataFrame(places, schema))
-    placed = bad.join(known, [c.FILE, BLOCK]).select(
+    schema = {c.FILE: "string", BLOCK: "bigint", "name": "string", _FIRST: "bigint"}
+    known = engines.current().frame(places, schema)
+    placed = bad.join(known.hint("broadcast"), [c.FILE, BLOCK]).select(
         F.col("name").alias(c.FILE),
         (F.col(_FIRST) + F.col(POSITION)).alias(c.LINE),
         c.REASON,
@@ -190,20 +171,17 @@ def _shorten(line: str) -> str:
 
 @contextmanager
 def torn_files_named(snapshot: Snapshot) -> Iterator[None]:
-    """Turn Spark's failure over a torn gzip into an error that names the file.
+    """Turn an engine's failure over a torn gzip into an error that names the file.
 
-    Testing every gzip beforehand would read the data twice; it is done only when Spark has failed.
+    Testing every gzip beforehand would read the data twice; it is done only when reading failed.
 
     Raises:
         BadDataError: a file ends in mid-stream or is damaged.
     """
     try:
-        yield
-    except (Py4JJavaError, PySparkException) as error:
-        if not any(sign in str(error) for sign in _TORN):
-            raise
+        with engines.current().read_errors():
+            yield
+    except TornFileError as error:
         faults = {f.uri: gzip_fault(f) for f in snapshot.files if is_gzip_name(f.uri)}
         named = [f"{uri}: {fault}" for uri, fault in faults.items() if fault]
-        if not named:
-            raise
-        raise BadDataError("; ".join(named)) from error
+        raise BadDataError("; ".join(named) or str(error)) from error

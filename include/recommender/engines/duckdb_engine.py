@@ -1,0 +1,252 @@
+"""Do on DuckDB what each engine does in its own way; frames are SQLFrame's, with PySpark's API."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from sqlframe.duckdb import DuckDBSession, Window, functions
+
+from recommender import columns as c
+from recommender import storage
+from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE, F
+from recommender.locations import join
+from recommender.schemas import Schema
+from recommender.sources import careful
+from recommender.sources.blocks import Block, Reader
+from recommender.sources.lines import BLOCK, POSITION, SURE, TEXT, key_column
+from recommender.storage import FileInfo
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, WindowSpec
+
+logger = logging.getLogger(__name__)
+
+_LINES: Schema = {c.RAW: "string", c.FILE: "string", BLOCK: "bigint", POSITION: "bigint"}
+_ARROW = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "float": pa.float32()}
+_SQL = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "float": "FLOAT"}
+_NEWLINE = 10
+_FETCH = 10_000  # rows taken into Python at a time
+
+# Half of the memory: DuckDB counts its buffers, not the blocks of text on their way into it, nor
+# the Python beside it. What does not fit goes to disk.
+_MEMORY_SHARE = 0.5
+
+
+class DuckDbEngine:
+    """Implement ``Engine`` over a database in a temporary directory; see there."""
+
+    name = "duckdb"
+    functions = functions
+    side_by_side = False  # one connection; each query takes every core by itself
+
+    def __init__(self, directory: Path, memory_bytes: int) -> None:
+        self._directory = directory
+        self._numbers = itertools.count()
+        self._kept: dict[int, tuple[DataFrame, str]] = {}
+        self._reader: Reader | None = None
+        # A file, not memory: kept tables are compressed and may leave the memory.
+        self.connection = duckdb.connect(
+            str(directory / "work.duckdb"),
+            config={
+                "memory_limit": f"{memory_bytes}B",
+                "temp_directory": str(directory / "spill"),
+                "autoinstall_known_extensions": "false",  # nodes have no internet
+            },
+        )
+        self.session = DuckDBSession(self.connection)
+
+    def frame(self, rows: Sequence[tuple[Any, ...]], schema: Schema) -> DataFrame:
+        """Make a small frame of rows at hand."""
+        name = self._create_empty(schema)
+        self._append(name, rows, schema)
+        return self._table(name)
+
+    def read(self, files: Sequence[FileInfo]) -> DataFrame:
+        """Give the raw lines as a stream: it can be used once."""
+        self._reader = Reader(files)
+        schema = _arrow_schema(_LINES)
+        batches = (_batch(block, schema) for block in self._reader)
+        name = self._name()
+        self.connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
+        self.session.catalog.add_table(name, column_mapping=dict(_LINES))
+        return cast("DataFrame", self.session.table(name))
+
+    def parse(self, lines: DataFrame, keys: Sequence[str]) -> DataFrame:
+        """Parse with yyjson, which takes the first of a key that occurs twice."""
+        others = [name for name in lines.columns if name != TEXT]
+        text = F.col(TEXT)
+        valid = F.call_function("json_valid", text)
+        # A key may be written with escapes of plain letters.
+        doubtful = text.contains("\\u00")
+        for key in keys:
+            doubtful |= text.like(f'%"{key}"%"{key}"%')
+        sure = F.when(valid, ~doubtful).otherwise(F.lit(False))
+        frame = lines.select(*others, TEXT, sure.alias(SURE))
+        paths = F.array(*(F.lit(f'$."{key}"') for key in keys))
+        fields = F.when(F.col(SURE), F.call_function("json_extract_string", text, paths))
+        frame = frame.select(*others, SURE, fields.alias("fields"))
+        named = [F.element_at("fields", n).alias(key_column(k)) for n, k in enumerate(keys, 1)]
+        return frame.select(*others, SURE, *named)
+
+    def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:
+        """Read with care in Python, some lines at a time."""
+        schema: Schema = {c.FILE: "string", BLOCK: "bigint", POSITION: "bigint", c.RAW: "string"}
+        schema |= dict.fromkeys((c.REASON, *map(key_column, keys)), "string")
+        name = self._create_empty(schema)
+        for rows in self._rows(lines):
+            found = []
+            for file, block, position, raw in rows:
+                line, reason, values = careful.read(raw, keys, ids)
+                found.append((file, block, position, line, reason, *values))
+            self._append(name, found, schema)
+        return self._table(name)
+
+    def keep(self, frame: DataFrame) -> DataFrame:
+        """Compute now, into a table."""
+        name = self._name()
+        try:
+            self.connection.execute(f"CREATE TABLE {name} AS {_sql(frame)}")
+        except duckdb.Error:
+            # What a reader raised reaches DuckDB as text only.
+            if self._reader is not None and self._reader.error is not None:
+                raise self._reader.error from None
+            raise
+        return self._table(name)
+
+    def release(self, frame: DataFrame) -> None:
+        """Drop the table that ``keep`` made."""
+        _, name = self._kept.pop(id(frame))
+        self.connection.execute(f"DROP TABLE {name}")
+
+    def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
+        """Compute into a table, and count it."""
+        kept = self.keep(frame)
+        return kept, int(kept.count())
+
+    def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
+        """Sort (by bytes, DuckDB's own order of text) and count the rows."""
+        number = F.row_number().over(cast("WindowSpec", Window.orderBy(id_column))) - 1
+        numbered = ids.select(number.alias(index), id_column)
+        return self.settle(numbered.orderBy(index))
+
+    def write_table(self, frame: DataFrame, rows: int, uri: str) -> None:
+        """Write files one after the other; equal rows give equal bytes."""
+        files = max(1, ceil(rows / ROWS_PER_FILE))
+        keys = ", ".join(f'"{name}"' for name in frame.columns[:2])
+        name = self._name()
+        self.connection.execute(f"CREATE TABLE {name} AS {_sql(frame)} ORDER BY {keys}")
+        step = ceil(rows / files)
+        for number in range(files):
+            path = self._directory / "part.parquet"
+            part = f"rowid >= {number * step} AND rowid < {(number + 1) * step}"
+            ordered = f"FROM {name} WHERE {part} ORDER BY {keys}"
+            options = "FORMAT parquet, COMPRESSION snappy"
+            self.connection.execute(f"COPY ({ordered}) TO '{path}' ({options})")
+            storage.upload(path, join(uri, f"part-{number:05d}.snappy.parquet"))
+        self.connection.execute(f"DROP TABLE {name}")
+
+    def write_lines(self, frame: DataFrame, rows: int, uri: str) -> None:  # noqa: ARG002
+        """Write JSON lines in Python: their text may be anything."""
+        path = self._directory / "part.json.gz"
+        ordered = frame.orderBy(*frame.columns[:2])
+        for number, part in enumerate(self._rows(ordered, LINES_PER_FILE)):
+            with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as out:
+                for row in part:
+                    record = dict(zip(frame.columns, row, strict=True))
+                    out.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            storage.upload(path, join(uri, f"part-{number:05d}.json.gz"))
+
+    @contextmanager
+    def read_errors(self) -> Iterator[None]:
+        """Do nothing: the reader of blocks says it in our own words."""
+        yield
+
+    def _rows(self, frame: DataFrame, size: int = _FETCH) -> Iterator[list[tuple[Any, ...]]]:
+        """Fetch rows some at a time, on a cursor of their own: others may work meanwhile."""
+        cursor = self.connection.cursor()
+        cursor.execute(_sql(frame))
+        while rows := cursor.fetchmany(size):
+            yield rows
+
+    def _create_empty(self, schema: Schema) -> str:
+        name = self._name()
+        columns = ", ".join(f'"{column}" {_SQL[kind]}' for column, kind in schema.items())
+        self.connection.execute(f"CREATE TABLE {name} ({columns})")
+        return name
+
+    def _append(self, name: str, rows: Sequence[tuple[Any, ...]], schema: Schema) -> None:
+        types = _arrow_schema(schema)
+        columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+        arrays = [pa.array(x, t) for x, t in zip(columns, types.types, strict=True)]
+        self.connection.register("appended", pa.table(arrays, schema=types))
+        self.connection.execute(f"INSERT INTO {name} FROM appended")
+        self.connection.unregister("appended")
+
+    def _name(self) -> str:
+        return f"kept_{next(self._numbers)}"
+
+    def _table(self, name: str) -> DataFrame:
+        frame = cast("DataFrame", self.session.table(name))
+        self._kept[id(frame)] = (frame, name)
+        return frame
+
+
+@contextmanager
+def engine() -> Iterator[DuckDbEngine]:
+    """Give an engine whose files disappear with it."""
+    memory = int(memory_bytes() * _MEMORY_SHARE)
+    with tempfile.TemporaryDirectory(prefix="recsys-duckdb-") as directory:
+        made = DuckDbEngine(Path(directory), memory)
+        logger.info("DuckDB %s with %.1f GiB of memory", duckdb.__version__, memory / 2**30)
+        try:
+            yield made
+        finally:
+            made.session.stop()  # and closes the connection
+
+
+def memory_bytes() -> int:
+    """Return how much memory this process may have: the machine's, or its container's limit."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(limit)
+        if path.is_file() and (text := path.read_text().strip()).isdecimal():
+            return min(machine, int(text))
+    return machine
+
+
+def _batch(block: Block, schema: pa.Schema) -> pa.RecordBatch:
+    """Lay a block out as Arrow columns."""
+    ends = np.flatnonzero(np.frombuffer(block.data, np.uint8) == _NEWLINE)
+    rows = len(ends)
+    offsets = np.zeros(rows + 1, np.int32)
+    offsets[1:] = ends - np.arange(rows)  # where each line ends once the newlines are out
+    text = block.data.replace(b"\n", b"")
+    columns = {
+        c.RAW: pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text)),
+        c.FILE: pa.repeat(pa.scalar(block.file), rows),
+        BLOCK: pa.repeat(pa.scalar(0, pa.int64()), rows),
+        POSITION: pa.array(np.arange(block.first, block.first + rows)),
+    }
+    return pa.record_batch(list(columns.values()), schema=schema)
+
+
+def _arrow_schema(schema: Schema) -> pa.Schema:
+    return pa.schema([(name, _ARROW[kind]) for name, kind in schema.items()])
+
+
+def _sql(frame: DataFrame) -> str:
+    """Compile; DuckDB optimises better than SQLFrame, which takes seconds for it."""
+    return str(cast("Any", frame).sql(dialect="duckdb", optimize=False))

@@ -1,0 +1,179 @@
+"""Do on Spark what each engine does in its own way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from math import ceil
+from typing import Any
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
+
+from recommender import columns as c
+from recommender import spark
+from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE
+from recommender.errors import TornFileError
+from recommender.schemas import Schema, ddl
+from recommender.sources import careful
+from recommender.sources.lines import BLOCK, POSITION, SURE, TEXT, key_column
+from recommender.storage import FileInfo
+
+_RECORD = "record"
+_LINE = "line"
+_END = "\u0001end"  # a key that no line holds
+# monotonically_increasing_id holds the partition above bit 33 and the row of it below.
+_PARTITION_BITS = 33
+_ROW = "row"
+
+_JSON_OPTIONS = {
+    "mode": "PERMISSIVE",
+    # Python literals ({'asin': ...}) are not JSON; Spark reads them unless told not to.
+    "allowSingleQuotes": "false",
+    # DuckDB and Spark know different spellings: a line with one is read with care.
+    "allowNonNumericNumbers": "false",
+}
+# What Hadoop's decompressors say of a torn or damaged file.
+_TORN = ("EOFException", "ZipException", "gzip", "Decompressor", "DataFormatException")
+
+
+class SparkEngine:
+    """Implement ``Engine`` over a session; see there."""
+
+    name = "spark"
+    functions = F
+    side_by_side = True  # each action is one task for small data; Spark runs several jobs' tasks
+
+    def __init__(self, session: SparkSession) -> None:
+        self.session = session
+
+    def frame(self, rows: Sequence[tuple[Any, ...]], schema: Schema) -> DataFrame:
+        """Make a small frame of rows at hand."""
+        return self.session.createDataFrame(list(rows), ddl(schema))
+
+    def read(self, files: Sequence[FileInfo]) -> DataFrame:
+        """Read text; large plain files are split, and a huge gzip is spread by the first shuffle."""
+        # A lone carriage return is no end of a line, and the one of CRLF is trimmed.
+        frame = self.session.read.text([_literal(f.uri) for f in files], lineSep="\n")
+        return frame.select(
+            F.col("value").alias(c.RAW),
+            F.col("_metadata.file_name").alias(c.FILE),
+            F.col("_metadata.file_block_start").alias(BLOCK),
+            # Counts the rows of a partition, and a partition reads its pieces one after the other.
+            F.monotonically_increasing_id().alias(POSITION),
+        )
+
+    def parse(self, lines: DataFrame, keys: Sequence[str]) -> DataFrame:
+        """Parse with Jackson. What follows an object would be let pass: a last key shows it is all."""
+        others = [name for name in lines.columns if name != TEXT]
+        fields = T.StructType([T.StructField(key, T.StringType()) for key in keys])
+        schema = T.StructType([T.StructField("r", fields), T.StructField(_END, T.StringType())])
+        whole = F.concat(F.lit('{"r":'), F.col(TEXT), F.lit(f',"{_json(_END)}":0}}'))
+        record = F.from_json(whole, schema, _JSON_OPTIONS)
+        frame = lines.select(*others, record.alias(_RECORD))
+        return frame.select(
+            *others,
+            F.col(_RECORD).getField(_END).isNotNull().alias(SURE),
+            *(F.col(_RECORD).getField("r").getField(key).alias(key_column(key)) for key in keys),
+        )
+
+    def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:
+        """Read with care in Python, where the rows are."""
+        keys, ids = list(keys), list(ids)
+        schema = ", ".join(f"`{key_column(key)}` string" for key in keys)
+        # Nondeterministic in name, so that Spark does not call it once for every field.
+        read = F.udf(
+            lambda raw: _careful_row(raw, keys, ids),
+            f"{c.RAW} string, {c.REASON} string, {schema}",
+        ).asNondeterministic()
+        # Bytes: as a string, what is no UTF-8 would be replaced by Java's rules, not by Python's.
+        found = lines.select(
+            c.FILE, BLOCK, POSITION, read(F.col(c.RAW).cast("binary")).alias(_LINE)
+        )
+        return found.select(c.FILE, BLOCK, POSITION, f"{_LINE}.*")
+
+    def keep(self, frame: DataFrame) -> DataFrame:
+        """Compute at the first use; what does not fit into memory goes to disk."""
+        return frame.persist(StorageLevel.MEMORY_AND_DISK)
+
+    def release(self, frame: DataFrame) -> None:
+        """Free what ``keep`` holds."""
+        frame.unpersist()
+
+    def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
+        """Checkpoint."""
+        return spark.cut_lineage(frame)
+
+    def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
+        """Sort by range, then add to each row the number of rows in the partitions before its own.
+
+        Only one count per partition reaches the driver.
+        """
+        # Kept, because both passes must see the very same partitions.
+        rows = ids.orderBy(id_column).withColumn(_ROW, F.monotonically_increasing_id()).persist()
+        partition = F.shiftright(_ROW, _PARTITION_BITS)
+        counts = {
+            int(row["partition"]): int(row["n"])
+            for row in rows.groupBy(partition.alias("partition"))
+            .agg(F.count(F.lit(1)).alias("n"))
+            .collect()
+        }
+        starts, total = {}, 0
+        for key in sorted(counts):
+            starts[key] = total
+            total += counts[key]
+        if not total:
+            return rows.select(F.lit(0).alias(index), id_column), 0
+        # Index = rows in earlier partitions + row within this one.
+        shifts = F.create_map(
+            *(F.lit(x) for x in chain(*((k, starts[k] - (k << _PARTITION_BITS)) for k in starts)))
+        )
+        number = F.col(_ROW) + F.element_at(shifts, partition.cast("int"))
+        return rows.select(number.alias(index), id_column), total
+
+    def write_table(self, frame: DataFrame, rows: int, uri: str) -> None:
+        """Write few files; equal rows give one file's equal bytes."""
+        _sorted(frame, ceil(rows / ROWS_PER_FILE)).write.mode("overwrite").parquet(uri)
+
+    def write_lines(self, frame: DataFrame, rows: int, uri: str) -> None:
+        """Write JSON lines beside what is there."""
+        ordered = _sorted(frame, ceil(rows / LINES_PER_FILE))
+        ordered.write.mode("append").json(uri, compression="gzip")
+
+    @contextmanager
+    def read_errors(self) -> Iterator[None]:
+        """Know a torn gzip by what Hadoop says."""
+        try:
+            yield
+        except (Py4JJavaError, PySparkException) as error:
+            if not any(sign in str(error) for sign in _TORN):
+                raise
+            raise TornFileError(str(error).splitlines()[0]) from error
+
+
+def _sorted(frame: DataFrame, files: int) -> DataFrame:
+    keys = frame.columns[:2]
+    spread = frame.repartition(1) if files <= 1 else frame.repartitionByRange(files, *keys)
+    return spread.sortWithinPartitions(*keys)
+
+
+def _careful_row(
+    raw: bytes | None, keys: Sequence[str], ids: Sequence[str]
+) -> tuple[str | None, ...]:
+    line, reason, values = careful.read(raw or b"", keys, ids)
+    return (line, reason, *values)
+
+
+def _json(text: str) -> str:
+    return text.replace("\u0001", "\\u0001")
+
+
+def _literal(uri: str) -> str:
+    """Escape what Hadoop would take for a wildcard."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)

@@ -1,0 +1,268 @@
+"""Spark and DuckDB give the same rows, to the last one, whatever the lines look like."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import importlib.util
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from recommender import schemas, storage
+from recommender.config import Preprocess
+from recommender.engines import Engine, at_work, duckdb_engine
+from recommender.engines.choice import choose
+from recommender.engines.spark_engine import SparkEngine
+from recommender.jobs import preprocess
+from recommender.sources import SOURCES
+from recommender.sources.lines import parse_lines
+from recommender.sources.quarantine import Tally, count_lines, write_quarantine
+
+LATEST = 1_900_000_000
+NOW = int(dt.datetime(2024, 1, 1, tzinfo=dt.UTC).timestamp())
+SAMPLES = {
+    "amazon_2014": "amazon_2014/Musical_Instruments_5.json.gz",
+    "amazon_2018": "amazon_2018/Magazine_Subscriptions_5.json.gz",
+    "amazon_2023": "amazon_2023/reviews.jsonl.gz",
+}
+
+
+@pytest.fixture(scope="session")
+def generator(root: Path) -> ModuleType:
+    """Import the benchmarks' generator of review-like data."""
+    spec = importlib.util.spec_from_file_location("generate", root / "benchmarks" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["generate"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def _events(lines: int) -> list[bytes]:
+    """Return events in all notations of time, with and without a weight."""
+    rng = random.Random(5)
+    out = []
+    for n in range(lines):
+        second = NOW - rng.randrange(200 * 86_400)
+        moment = dt.datetime.fromtimestamp(second, dt.UTC)
+        times = [second, second * 1000, str(second), second + 0.25, moment.isoformat()]
+        times += [moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d")]
+        event = {"user_id": rng.randrange(60), "item_id": f"0{rng.randrange(40)}"}
+        event["timestamp"] = times[n % len(times)]
+        weights: list[Any] = [2.5, "3", 0, -1, "x", 1e39, 1e-60, None, 1.1, 7]
+        if n % 3 == 0:
+            event["weight"] = weights[rng.randrange(len(weights))]
+        out.append(json.dumps(event).encode())
+    return out
+
+
+def _raw(generator: ModuleType, source: str, folder: Path) -> None:
+    """Write a snapshot with every kind of dirt: a plain file and a gzip."""
+    folder.mkdir(parents=True)
+    if source == "events":
+        text = b"\n".join(_events(2_000))
+    else:
+        model = generator.Model(source, rows=2_000, users=80, items=60, dirt=0.2, seed=3)
+        text, kinds = generator.block(model, 0)
+        assert set(kinds) == set(generator.DIRT)
+    half = text.find(b"\n", len(text) // 2) + 1
+    (folder / "a b.json").write_bytes(text[:half])
+    (folder / "c.json.gz").write_bytes(gzip.compress(text[half:]))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_both_engines_make_the_same_dataset_quarantine_and_profile(
+    tmp_path: Path, spark: SparkSession, generator: ModuleType, source: str
+) -> None:
+    _raw(generator, source, tmp_path / "raw")
+    config = tmp_path / "config.yaml"
+    config.write_text("{name: t, description: d, dataset: t, preprocess: {bad_line_budget: 1}}")
+    found = {}
+    for engine in ("spark", "duckdb"):
+        out, kept = tmp_path / engine / "dataset", tmp_path / engine / "quarantine"
+        arguments = ["--config", str(config), "--snapshot", str(tmp_path / "raw")]
+        arguments += ["--output", str(out), "--quarantine", str(kept)]
+        arguments += ["--snapshot-date", "2024-06-01", "--set", f"preprocess.engine={engine}"]
+        arguments += ["--set", "preprocess.min_user_interactions=3"]
+        assert preprocess.main(arguments) == 0
+        profile = json.loads((out / "profile.json").read_text())
+        assert profile.pop("engine")["name"] == engine
+        assert profile.pop("seconds") > 0
+        assert profile["settings"].pop("engine") == engine
+        bad = [
+            json.loads(line)
+            for f in sorted(kept.glob("part-*.json.gz"))
+            for line in gzip.decompress(f.read_bytes()).splitlines()
+        ]
+        tables = {n: pd.read_parquet(out / n) for n in (*schemas.WINDOWS, "users", "items")}
+        found[engine] = (profile, bad, tables)
+    (profile, bad, tables), (profile_2, bad_2, tables_2) = found["spark"], found["duckdb"]
+    assert profile == profile_2
+    assert bad == bad_2
+    assert len(bad) == sum(profile["quarantined"].values()) > 30
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, tables_2[name])
+        assert len(table) > 10
+
+
+def _cut(rng: random.Random, line: bytes) -> bytes:
+    return line[: rng.randrange(len(line))]
+
+
+def _swap_types(rng: random.Random, line: bytes) -> bytes:
+    record = json.loads(line)
+    key = rng.choice(list(record))
+    values: list[Any] = [
+        None,
+        True,
+        -1,
+        0,
+        7.5,
+        1e300,
+        "",
+        " ",
+        "NaN",
+        "-",
+        [],
+        [1],
+        {},
+        {"a": [2]},
+    ]
+    record[key] = rng.choice([*values, "2017-02-30", "2016-02-29T23:59:60Z", str(record[key])])
+    return json.dumps(record).encode()
+
+
+def _repeat_key(rng: random.Random, line: bytes) -> bytes:
+    record = json.loads(line)
+    key, value = rng.choice(list(record.items()))
+    again = json.dumps({key: rng.choice([value, None, "other", 5])}).encode()
+    spelt = again if rng.random() < 0.8 else again.replace(b'"', b'"\\u00', 0)
+    return line[:-1] + b", " + spelt[1:] if rng.random() < 0.5 else again[:-1] + b", " + line[1:]
+
+
+def _giant(rng: random.Random, line: bytes) -> bytes:
+    size = rng.choice([300_000, 5_000, 1_001])
+    giant = rng.choice([b'"' + b"x" * size + b'"', b"9" * size, b"[" + b"1," * size + b"1]"])
+    return line[:-1] + b', "giant": ' + giant + b"}"
+
+
+def _break_utf8(rng: random.Random, line: bytes) -> bytes:
+    at = rng.randrange(len(line))
+    bad = rng.choice([b"\xff", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\xaf"])
+    return line[:at] + bad + line[at:]
+
+
+def _not_a_number(rng: random.Random, line: bytes) -> bytes:
+    record = json.loads(line)
+    key = rng.choice(list(record))
+    record[key] = "@@"
+    word = rng.choice([b"NaN", b"nan", b"-Infinity", b"Infinity", b"inf", b"-inf", b"INF", b"+1"])
+    return json.dumps(record).encode().replace(b'"@@"', word)
+
+
+def _nest(rng: random.Random, line: bytes) -> bytes:
+    depth = rng.choice([20, 498, 499, 500, 900, 1_100, 20_000])
+    left, right = rng.choice([(b"[", b"]"), (b'{"a":', b"}")])
+    inside = rng.choice([b"1", b'"]"', b"", b"[" * 600 + b"]" * 600])
+    closed = rng.choice([depth, depth, depth - 1])
+    return line[:-1] + b', "deep": ' + left * depth + inside + right * closed + b"}"
+
+
+def _punctuate(rng: random.Random, line: bytes) -> bytes:
+    """Put a sign, a control character or an escape anywhere."""
+    at = rng.randrange(len(line) + 1)
+    signs = [b",", b"}", b"{", b"]", b'"', b"\\", b"\\u0000", b"\\ud800", b"\t", b"\x00", b"\r"]
+    signs += [b"\xef\xbb\xbf", b"}{", b"},{", b", }", b":", b"'", b"\\u0041", b" ", b"/**/"]
+    return line[:at] + rng.choice(signs) + line[at:]
+
+
+MUTATIONS: list[Callable[[random.Random, bytes], bytes]] = [
+    _cut, _swap_types, _repeat_key, _giant, _break_utf8, _not_a_number, _nest, _punctuate,
+]  # fmt: skip
+
+
+def _mutated(lines: list[bytes], n: int, seed: int) -> list[bytes]:
+    rng = random.Random(seed)
+    return [rng.choice(MUTATIONS)(rng, rng.choice(lines)) for _ in range(n)]
+
+
+Settled = list[tuple[str, int, str | None, tuple[Any, ...]]]
+
+
+def _settle(
+    engine: Engine, raw: Path, source: str, quarantine: Path
+) -> tuple[Settled, Tally, list[Any]]:
+    """Return what became of each line by file and number, the tally, and the quarantine's lines."""
+    with at_work(engine):
+        read = engine.read(storage.list_files(str(raw)))
+        parsed = parse_lines(read, SOURCES[source], Preprocess(), LATEST)
+        tally = count_lines(parsed)
+        write_quarantine(parsed, tally, str(quarantine))
+        good = [
+            tuple(row)
+            for frame in (parsed.first, parsed.again)
+            if frame is not None
+            for row in frame.filter("reason is null")
+            .select("file", "block", "position", "user_id", "item_id", "timestamp", "confidence")
+            .collect()
+        ]
+        parsed.release()
+    places = [(f, tally.first_lines[f, b] + p, None, tuple(v)) for f, b, p, *v in good]
+    bad = [
+        json.loads(line)
+        for f in sorted(quarantine.glob("part-*.json.gz"))
+        for line in gzip.decompress(f.read_bytes()).splitlines()
+    ]
+    return sorted(places), tally, bad
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_thousand_mutations_lose_no_line_and_part_no_engines(
+    tmp_path: Path, spark: SparkSession, shared_data: Path, source: str
+) -> None:
+    if source == "events":
+        lines = _events(100)
+    else:
+        text = gzip.decompress((shared_data / SAMPLES[source]).read_bytes())
+        lines = text.splitlines()[:300]
+    mutated = _mutated(lines, 250, seed=len(source))
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "plain.json").write_bytes(b"\n".join(mutated[:125]))
+    (raw / "packed.json.gz").write_bytes(gzip.compress(b"\n".join(mutated[125:]) + b"\n"))
+    on_spark = _settle(SparkEngine(spark), raw, source, tmp_path / "q-spark")
+    with duckdb_engine.engine() as engine:
+        on_duckdb = _settle(engine, raw, source, tmp_path / "q-duckdb")
+    (good, tally, bad), (good_2, tally_2, bad_2) = on_spark, on_duckdb
+    counted = sum(line.count(b"\n") + 1 for line in mutated)
+    assert tally.raw == counted
+    assert tally.raw == tally.good + tally.blank + len(bad)
+    assert (len(good), len(bad)) == (tally.good, tally.bad.total())
+    assert good == good_2
+    assert bad == bad_2
+    assert (tally.bad, tally.blank) == (tally_2.bad, tally_2.blank)
+    assert min(tally.good, len(bad)) > 50  # both outcomes were tried
+
+
+def test_auto_chooses_by_the_size_of_the_text_and_says_why() -> None:
+    settings = Preprocess(duckdb_up_to_gib=2)
+    small = choose(settings, plain_bytes=1 << 30, gzip_bytes=100 << 20)
+    assert small.engine == "duckdb"
+    assert small.reason == (
+        "about 1.98 GiB of text, within the 2 GiB of preprocess.duckdb_up_to_gib"
+    )
+    large = choose(settings, plain_bytes=1 << 30, gzip_bytes=103 << 20)
+    assert large.engine == "spark"
+    assert "more than the 2 GiB" in large.reason
+    forced = choose(Preprocess(engine="spark"), 1, 0)
+    assert (forced.engine, forced.reason) == ("spark", "preprocess.engine is spark")
