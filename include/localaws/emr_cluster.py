@@ -68,8 +68,8 @@ class Workplace(Protocol):
     def seconds_to_boot(self, cluster: ClusterDocument) -> float:
         """Say how long BOOTSTRAPPING lasts."""
 
-    def provision(self, cluster: ClusterDocument) -> Ending | None:
-        """Get instances, at the end of STARTING; an ending when there are none."""
+    def provision(self, cluster: ClusterDocument, stopped: Callable[[], bool]) -> Ending | None:
+        """Get instances, at the end of STARTING; an ending when there are none, or `stopped`."""
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
         """Run the bootstrap actions; an ending when one failed."""
@@ -166,7 +166,7 @@ class Cluster:
 
     def _boot(self) -> Ending | None:
         self._pass("STARTING", self._workplace.seconds_to_start(self.document))
-        failed = self._ending or self._workplace.provision(self.document)
+        failed = self._ending or self._workplace.provision(self.document, self._is_ending)
         if failed:
             return failed
         self._pass("BOOTSTRAPPING", self._workplace.seconds_to_boot(self.document))
@@ -176,6 +176,9 @@ class Cluster:
                 self.document.ready = time.time()
         self._idle_since = time.monotonic()
         return failed
+
+    def _is_ending(self) -> bool:
+        return self._ending is not None
 
     def _pass(self, state: str, seconds: float) -> None:
         """Be in a state for a while, unless asked to end."""

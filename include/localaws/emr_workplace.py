@@ -51,7 +51,11 @@ class LocalWorkplace:
         """Return how long BOOTSTRAPPING lasts."""
         return self._boot_seconds
 
-    def provision(self, cluster: ClusterDocument) -> Ending | None:  # noqa: ARG002  (the interface's)
+    def provision(
+        self,
+        cluster: ClusterDocument,  # noqa: ARG002  (the interface's)
+        stopped: Callable[[], bool],  # noqa: ARG002  (the interface's)
+    ) -> Ending | None:
         """Find instances: this machine is there."""
         return None
 

@@ -114,7 +114,7 @@ class BootstrapFailure(Rule):
 
 
 class SlowStart(Rule):
-    """Keep a cluster in STARTING for longer."""
+    """Keep a cluster in STARTING for longer, at most until the rule is removed."""
 
     kind: Literal["slow_start"]
     seconds: float = Field(gt=0)

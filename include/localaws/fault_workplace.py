@@ -47,16 +47,14 @@ class FaultyWorkplace(LocalWorkplace):
         self._timers: list[threading.Timer] = []
         self._closed = False
 
-    def seconds_to_start(self, cluster: ClusterDocument) -> float:
-        """Return how long STARTING lasts."""
-        slow = self._faults.take(SlowStart, moment_of(cluster))
-        return super().seconds_to_start(cluster) + (slow.seconds if slow else 0.0)
-
-    def provision(self, cluster: ClusterDocument) -> Ending | None:
-        """Find no instances, if so told."""
+    def provision(self, cluster: ClusterDocument, stopped: Callable[[], bool]) -> Ending | None:
+        """Take long to find instances, or find none, if so told."""
         target = moment_of(cluster)
-        rule = self._faults.take(Capacity, target)
-        return _no_capacity(cluster, rule, target) if rule else super().provision(cluster)
+        slow = self._faults.take(SlowStart, target)
+        if slow:
+            self._faults.hold(slow, slow.seconds, stopped)
+        rule = None if stopped() else self._faults.take(Capacity, target)
+        return _no_capacity(cluster, rule, target) if rule else super().provision(cluster, stopped)
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:
         """Let the first bootstrap action fail, if so told; without one, what EMR itself installs."""

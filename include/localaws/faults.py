@@ -7,7 +7,8 @@ import itertools
 import logging
 import random
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from localaws.emr_instances import wanted_capacity
 from localaws.fault_rules import ApiRule, Match, Rule
 
 logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.1  # between two looks at what may end a hold
 
 Kind = TypeVar("Kind", bound=Rule)
 
@@ -130,10 +133,14 @@ class Faults:
                     return rule
             return None
 
-    def hold(self, rule: Rule, seconds: float) -> None:
-        """Wait as long as a rule says, or until it is removed."""
+    def hold(self, rule: Rule, seconds: float, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Wait as long as a rule says, until it is removed, or until `stopped`."""
+        deadline = time.monotonic() + seconds
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_set(rule), seconds)
+            while (
+                self._is_set(rule) and not stopped() and (left := deadline - time.monotonic()) > 0
+            ):
+                self._changed.wait(min(left, _LOOK_SECONDS))
 
     def _is_set(self, rule: Rule) -> bool:
         return any(armed.rule is rule for armed in self._armed.values())

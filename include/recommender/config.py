@@ -155,6 +155,23 @@ class Evaluate(Settings):
     """Seed of the bootstrap."""
 
 
+class Serve(Settings):
+    """Limit what serving one process's model may take; measured before anything is published.
+
+    The defaults stop what is broken, not what is slow: a list of 20 out of 20,000 items takes well
+    below a millisecond. Set them to what your service promises.
+    """
+
+    max_p99_ms: float = Field(default=250, gt=0)
+    """99th percentile of the time of one user's list, one thread."""
+
+    max_load_seconds: float = Field(default=300, gt=0)
+    """From the first byte fetched until the first question can be answered."""
+
+    max_memory_mb: float = Field(default=16_384, gt=0)
+    """Peak memory of the process that serves, files mapped into memory included."""
+
+
 class Clusters(Settings):
     """Name the environment's cluster shape for each stage."""
 
@@ -190,6 +207,7 @@ class Recommender(Settings):
     preprocess: Preprocess = Preprocess()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    serve: Serve = Serve()
     gate: Policy = Policy()
     clusters: Clusters = Clusters()
 

@@ -41,6 +41,10 @@ class ConflictError(RecommenderError):
     """A conditional write lost: the object is not what the writer believed."""
 
 
+class PrunedError(RecommenderError):
+    """A version has been deleted by retention and does not come back."""
+
+
 class NotFoundError(RecommenderError):
     """An object that has to exist does not."""
 

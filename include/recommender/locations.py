@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 MANIFEST = "manifest.json"
 PROFILE = "profile.json"
+PROBES = "probes.json"
 REPORT = "report.json"
 SAMPLES = "samples.json"
 SUMMARY = "summary.json"
+VERIFICATION = "verification.json"
 ITEMS = "items"
 """Of a snapshot: the folder of the items' metadata, beside the raw files."""
 
@@ -62,6 +64,11 @@ class Run:
         """Return where the evaluation writes."""
         return join(self.root, "report")
 
+    @property
+    def verification(self) -> str:
+        """Return where the test of the loaded candidate writes."""
+        return join(self.root, "verification")
+
 
 @dataclass(frozen=True)
 class Locations:
@@ -101,8 +108,16 @@ class Locations:
         return join(self.versions(recommender), version)
 
     def champion(self, recommender: str) -> str:
-        """Return the one mutable object: the pointer to the version in use."""
+        """Return the one object that changes: the pointer to the version in use."""
         return join(self.models, recommender, "champion.json")
+
+    def champion_record(self, recommender: str, sequence: int) -> str:
+        """Return one record of the pointer's history: what ``champion.json`` held."""
+        return join(self.models, recommender, "champions", f"{sequence:08}.json")
+
+    def tombstone(self, recommender: str, version: str) -> str:
+        """Return the record of a version that has been pruned, or is about to be."""
+        return join(self.models, recommender, "pruned", f"{version}.json")
 
     def decisions(self, recommender: str) -> str:
         """Return the parent of all verdicts."""

@@ -111,10 +111,10 @@ def read(directory: str, kind: str) -> Manifest:
 
 
 def verify(directory: str, kind: str) -> Manifest:
-    """Read a manifest and check that every file is there, whole and unchanged.
+    """Read a manifest and check that every file is there, whole and unchanged, and no other.
 
     Raises:
-        ManifestError: names the first file that is missing, of another size or changed.
+        ManifestError: names the first file that is missing, of another size, changed, or not listed.
     """
     manifest = read(directory, kind)
     prefix = directory.rstrip("/") + "/"
@@ -126,6 +126,15 @@ def verify(directory: str, kind: str) -> Manifest:
         if sizes[name] != expected.size:
             message = f"{prefix}{name}: expected {expected.size} bytes, found {sizes[name]}"
             raise ManifestError(message)
+    foreign = {
+        n for n in sizes.keys() - manifest.files.keys() if n != MANIFEST and not _bookkeeping(n)
+    }
+    if foreign:
+        message = (
+            f"{prefix}{min(foreign)} is in the directory but not in the manifest: something has "
+            "written there since it was sealed; move it away if that was a mistake"
+        )
+        raise ManifestError(message)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda name: storage.sha256(prefix + name), manifest.files)
     for (name, expected), digest in zip(manifest.files.items(), digests, strict=True):

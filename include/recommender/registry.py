@@ -6,16 +6,16 @@ replaced by a conditional write. A repeated publication finds what it wrote and 
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 
-from recommender import manifest, storage
-from recommender.errors import ConflictError, ManifestError, NotFoundError
-from recommender.gate import ChampionRef, Decision
+from recommender import manifest, pointer, storage, tombstones
+from recommender.errors import ConflictError, ManifestError
+from recommender.gate import ChampionRef, Change, Decision
 from recommender.locations import MANIFEST, Locations, join
 from recommender.manifest import Manifest
-from recommender.versions import KIND, ensure_version, version_id
+from recommender.pointer import Pointer
+from recommender.versions import KIND, check_identity, ensure_version, version_id
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +28,13 @@ class Published:
         version: id of the version.
         uri: its directory.
         champion_moved: whether the decision made it champion, now or at an earlier attempt.
+        withheld: why the pointer stays although the verdict is a promotion; empty if it does not.
     """
 
     version: str
     uri: str
     champion_moved: bool
+    withheld: str = ""
 
 
 def read_champion(locations: Locations, recommender: str) -> tuple[ChampionRef, str] | None:
@@ -41,28 +43,20 @@ def read_champion(locations: Locations, recommender: str) -> tuple[ChampionRef, 
     Raises:
         ManifestError: the object is there but is not a champion record.
     """
-    uri = locations.champion(recommender)
-    try:
-        stored = storage.read(uri)
-    except NotFoundError:
-        return None
-    try:
-        return ChampionRef.from_json(json.loads(stored.data)), stored.etag
-    except ValueError as error:
-        message = (
-            f"expected the champion's record at {uri}, found something else: {error}. Restore it: "
-            f"{locations.decisions(recommender)} tells which version was promoted last."
-        )
-        raise ManifestError(message) from error
+    found = pointer.read(locations, recommender)
+    return (found.champion, found.etag) if found else None
 
 
 def load_version(locations: Locations, recommender: str, version: str) -> Manifest:
     """Verify every file of a published version and return its manifest.
 
     Raises:
-        ManifestError: names the first file that is missing or changed.
+        ManifestError: names the first file that is missing, changed or not listed.
     """
-    return manifest.verify(locations.version(recommender, version), KIND)
+    uri = locations.version(recommender, version)
+    verified = manifest.verify(uri, KIND)
+    check_identity(version, verified, uri)
+    return verified
 
 
 def load_champion(locations: Locations, recommender: str) -> tuple[ChampionRef, Manifest] | None:
@@ -115,66 +109,90 @@ def publish(
     if not decision.acts:
         message = f"expected a promoted or registered candidate, found {decision.headline}: {decision.reason}"
         raise ValueError(message)
+    recommender = decision.attempt.recommender
     version = version_id(decision, candidate_uri)
-    uri = locations.version(decision.attempt.recommender, version)
+    uri = locations.version(recommender, version)
     promote = decision.verdict == "promoted"
-    if promote:
-        # Before the copies, so that a race already lost leaves no version behind.
-        _already_promoted(locations, decision, version)
+    # Before the copies, so that a race already lost leaves no version behind.
+    place = _place(locations, decision, version)
+    tombstones.refuse(locations, recommender, version, place.pointer)
     manifest_sha256 = ensure_version(uri, decision, candidate_uri, report_uri)
-    if promote:
-        _move_champion(locations, decision, version, manifest_sha256)
-    _log.info("%s %s at %s", decision.verdict, version, uri)
-    return Published(version, uri, champion_moved=promote)
+    place = _place(locations, decision, version)
+    # After the pointer was read: whoever prunes writes the tombstone, then the pointer.
+    tombstones.refuse_sealed(locations, recommender, version, place.pointer)
+    if not place.settled:
+        after = _next(locations, decision, version, manifest_sha256, place.pointer)
+        pointer.move(locations, recommender, place.pointer, after)
+    withheld = place.withheld
+    _log.info("%s %s at %s%s", decision.verdict, version, uri, withheld and f": {withheld}")
+    return Published(version, uri, champion_moved=promote and not withheld, withheld=withheld)
 
 
-def _already_promoted(
-    locations: Locations, decision: Decision, version: str
-) -> tuple[bool, str | None]:
-    """Tell whether this version has been promoted; else give the ETag of the pointer to replace.
+@dataclass(frozen=True)
+class _Place:
+    """Say where a publication stands: ``settled`` when the pointer has not to move (any more)."""
 
-    The pointer's content is compared with the champion decided on, so its ETag is the one that
-    the decision rests on, however long ago that was. No pointer yet has no ETag.
+    pointer: Pointer | None
+    settled: bool = False
+    withheld: str = ""
+
+
+def _place(locations: Locations, decision: Decision, version: str) -> _Place:
+    """Compare the pointer with the champion decided on, content by content.
+
+    Its ETag is then the one that the decision rests on, however long ago that was.
 
     Raises:
-        ConflictError: the pointer names a third version.
+        ConflictError: the pointer has moved, and not by an earlier attempt of this promotion.
     """
-    champion, etag = read_champion(locations, decision.attempt.recommender) or (None, None)
+    recommender = decision.attempt.recommender
+    found = pointer.read(locations, recommender)
+    champion = found.champion if found else None
+    if decision.verdict != "promoted":
+        return _Place(found, settled=True)
+    if champion and decision.attempt.run_key in champion.withdrawn:
+        why = (
+            f"a version of run {decision.attempt.run_key} was rolled back; `recsys why {version}` "
+            f"says when and why, `recsys promote {version}` makes it champion again"
+        )
+        return _Place(found, settled=True, withheld=why)
     if champion == decision.champion and not (champion and champion.version == version):
-        return False, etag
-    # A retry may come after a later run has replaced what the first attempt promoted.
-    if champion and version in {champion.version, champion.previous}:
-        return True, etag
+        return _Place(found)
+    # A retry may come after later runs have replaced what the first attempt promoted.
+    decided = decision.champion.sequence if decision.champion else 0
+    since = champion.sequence - decided if champion else 0
+    records = pointer.history(locations, recommender, since) if since > 0 else []
+    own = {r.version for r in records if r.change is None or r.change.action == "promotion"}
+    if champion and version in own | {champion.version}:
+        return _Place(found, settled=True)
     decided_on = decision.champion.version if decision.champion else "none"
-    found = champion.version if champion else "none"
     message = (
-        f"expected champion {decided_on}, as when {version} was decided on, found {found}: "
-        "another run was first. Read the champion and decide again."
+        f"expected champion {decided_on}, as when {version} was decided on, found "
+        f"{champion.version if champion else 'none'}: another run was first. Read the champion "
+        "and decide again."
     )
     raise ConflictError(message)
 
 
-def _move_champion(
-    locations: Locations, decision: Decision, version: str, manifest_sha256: str
-) -> None:
-    attempt = decision.attempt
-    promoted, etag = _already_promoted(locations, decision, version)
-    if promoted:
-        return
-    champion = ChampionRef(
+def _next(
+    locations: Locations,
+    decision: Decision,
+    version: str,
+    manifest_sha256: str,
+    before: Pointer | None,
+) -> ChampionRef:
+    attempt, champion = decision.attempt, before.champion if before else None
+    decided_at = decision.to_json()["decided_at"]
+    return ChampionRef(
         version=version,
         snapshot=attempt.snapshot,
         uri=locations.version(attempt.recommender, version),
         manifest_sha256=manifest_sha256,
         run_key=attempt.run_key,
-        decided_at=decision.to_json()["decided_at"],
-        previous=decision.champion.version if decision.champion else None,
+        decided_at=decided_at,
+        previous=champion.version if champion else None,
+        sequence=champion.sequence + 1 if champion else 1,
+        previous_sha256=before.sha256 if before else None,
+        change=Change("promotion", "gate", decided_at, decision.reason),
+        withdrawn=champion.withdrawn if champion else (),
     )
-    target = locations.champion(attempt.recommender)
-    try:
-        storage.write_json(target, champion.to_json(), if_absent=etag is None, if_match=etag)
-    except (ConflictError, NotFoundError):
-        # A write whose answer was lost is sent again by the client and then meets itself. S3
-        # answers a conditional write over a vanished object with 404, not 412.
-        if not _already_promoted(locations, decision, version)[0]:
-            raise

@@ -215,8 +215,13 @@ def _read_range(uri: str, first: int, last: int, etag: str | None) -> Stored:
 
 def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
     """Read an object and parse it as JSON; a parse error names the object."""
+    return parse_json(read(uri).data, uri)
+
+
+def parse_json(data: bytes, uri: str) -> Any:  # noqa: ANN401 - JSON is any value
+    """Parse what was read from a URI as JSON; a parse error names the object."""
     try:
-        return json.loads(read(uri).data)
+        return json.loads(data)
     except ValueError as error:
         message = f"expected JSON in {uri}, found something else: {error}"
         raise StorageError(message) from error
@@ -302,6 +307,16 @@ def exists(uri: str) -> bool:
     except NotFoundError:
         return False
     return True
+
+
+def delete(uri: str) -> None:
+    """Delete one object; one that is not there is no error, as in S3."""
+    with _translated(uri):
+        if is_s3(uri):
+            bucket, key = _split(uri)
+            s3_client().delete_object(Bucket=bucket, Key=key)
+        else:
+            _path(uri).unlink(missing_ok=True)
 
 
 def delete_prefix(uri: str) -> int:

@@ -26,8 +26,29 @@ def version_id(decision: Decision, candidate_uri: str) -> str:
 
     The same run and candidate give the same id, so a retry meets its own work.
     """
-    key = f"{decision.attempt.run_key}\n{_manifest_sha256(candidate_uri)}"
-    return f"{decision.attempt.snapshot}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    attempt = decision.attempt
+    return _identity(attempt.snapshot.isoformat(), attempt.run_key, _manifest_sha256(candidate_uri))
+
+
+def check_identity(version: str, sealed: Manifest, uri: str) -> None:
+    """Check that a manifest is the one of the version whose directory it lies in.
+
+    Raises:
+        ManifestError: it belongs to another version, copied or left here.
+    """
+    about = sealed.about
+    keys = ("snapshot", "run_key", "candidate_manifest_sha256")
+    found = _identity(*(str(about.get(key)) for key in keys))
+    if found != version:
+        message = (
+            f"{join(uri, MANIFEST)}: expected the manifest of {version}, found that of {found}"
+        )
+        raise ManifestError(message)
+
+
+def _identity(snapshot: str, run_key: str, candidate_sha256: str) -> str:
+    digest = hashlib.sha256(f"{run_key}\n{candidate_sha256}".encode()).hexdigest()
+    return f"{snapshot}-{digest[:8]}"
 
 
 def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri: str) -> str:

@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 from recommender import environment
 from recsys_emr import clusters, launch, links
 from recsys_emr.launch import Ticket
+from recsys_emr.outcome import LIVE_STATES
 from recsys_emr.stage_task import after_refusal, build_request, owner_of, series_of, store_links
 from recsys_emr.waiting import WaitForCluster
 
@@ -111,7 +112,10 @@ class TerminateCluster(BaseOperator):
         client = clusters.emr_client(env.emr.region)
         if self.cluster_id:
             state = clusters.terminate(client, self.cluster_id)
-            self.log.info("cluster %s was %s", self.cluster_id, state)
+            if state in LIVE_STATES:
+                self.log.warning("cluster %s was still %s: terminating it", self.cluster_id, state)
+            else:
+                self.log.info("cluster %s was %s", self.cluster_id, state)
         if self.stage is not None:
             for found in clusters.terminate_stage(client, owner_of(context, env, self.stage)):
                 self.log.warning("cluster %s still lived: terminating it", found.cluster_id)

@@ -246,7 +246,11 @@ def publish(
             decision = decide(recommender, run, params, spent)
             continue
         log.info("%s %s at %s", verdict.verdict, published.version, published.uri)
-        return {"verdict": verdict.verdict, "version": published.version, "uri": published.uri}
+        result = {"verdict": verdict.verdict, "version": published.version, "uri": published.uri}
+        if published.withheld:
+            log.warning("the champion stays: %s", published.withheld)
+            return {**result, "verdict": "registered", "reason": published.withheld}
+        return result
     message = f"the champion kept moving through {_PUBLISH_ATTEMPTS} attempts; clear this task"
     raise AirflowFailException(message)
 

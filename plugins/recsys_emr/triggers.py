@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -39,6 +40,8 @@ class ClusterEndTrigger(BaseTrigger):
         self.region = region
         self.poll_seconds = poll_seconds
         self.limit_seconds = limit_seconds
+        self._client: Any = None
+        self._open = AsyncExitStack()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return all that a restarted triggerer needs."""
@@ -54,6 +57,13 @@ class ClusterEndTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the cluster has ended or is late; log every change of state."""
+        try:
+            async for event in self._watch():
+                yield event
+        finally:
+            await self._hang_up()
+
+    async def _watch(self) -> AsyncIterator[TriggerEvent]:
         # After a restart of the triggerer all its waits begin in the same moment.
         await asyncio.sleep(SHORTEST_PAUSE + self.poll_seconds * random.random())  # noqa: S311 - spreads load, hides nothing
         known, looks, failures = "", 0, 0
@@ -69,6 +79,7 @@ class ClusterEndTrigger(BaseTrigger):
                 failures += 1
                 self.log.warning("look %d at %s failed: %r", failures, self.cluster_id, error)
                 event = self._given_up(error, failures)
+                await self._hang_up()
             if event:
                 yield TriggerEvent(event)
                 return
@@ -115,9 +126,16 @@ class ClusterEndTrigger(BaseTrigger):
             await client.terminate_job_flows(JobFlowIds=[self.cluster_id])
 
     async def _status(self) -> dict[str, Any]:
-        async with await _hook(self.region).get_async_conn() as client:
-            answer = await client.describe_cluster(ClusterId=self.cluster_id)
+        """Look with one client for all looks: to make one takes the triggerer longer than a look."""
+        if self._client is None:
+            connection = await _hook(self.region).get_async_conn()
+            self._client = await self._open.enter_async_context(connection)
+        answer = await self._client.describe_cluster(ClusterId=self.cluster_id)
         return dict(answer["Cluster"]["Status"])
+
+    async def _hang_up(self) -> None:
+        self._client = None
+        await self._open.aclose()
 
 
 class SnapshotTrigger(BaseTrigger):

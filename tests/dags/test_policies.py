@@ -121,7 +121,13 @@ def recorded(env: Environment) -> list[Call]:
 def test_every_recorded_call_is_allowed(env: Environment) -> None:
     documents = policies.documents(env)
     denied = [call for call in recorded(env) if not allowed(documents[call.principal], call)]
-    assert denied == []
+    assert not denied, "\n".join(
+        [
+            "calls that the shipped policies deny; allow each in plugins/recsys_emr/policies.py, as narrowly",
+            "as it goes, or do not make it; then pytest tests/unit/plugins/test_policy_documents.py --rebuild-golden:",
+            *map(str, denied),
+        ]
+    )
     assert {call.principal for call in recorded(env)} == {"airflow", "emr-nodes"}
 
 
@@ -134,7 +140,12 @@ def test_nothing_allowed_goes_unused() -> None:
         for grant in grants(policies.documents(env)[name])
         if not any(call.principal == name and allows(grant, call) for call in calls)
     }
-    assert unused == {(name, action, resource) for name, action, resource, _why in UNRECORDED}
+    known = {(name, action, resource) for name, action, resource, _why in UNRECORDED}
+    assert not unused - known, (
+        f"allowed, but in no record: {sorted(unused - known)}; take it out of plugins/recsys_emr/policies.py, "
+        "or let tests/integration/pipeline/test_calls.py make the call, or say in UNRECORDED why it cannot"
+    )
+    assert not known - unused, f"no longer unrecorded, take out of UNRECORDED: {known - unused}"
 
 
 @pytest.mark.parametrize(

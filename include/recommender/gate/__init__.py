@@ -4,7 +4,7 @@ from recommender.gate.decision import Decision, Verdict, decide
 from recommender.gate.document import MalformedReportError
 from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import CANDIDATE, Policy
-from recommender.gate.records import Answer, Attempt, ChampionRef, Rule, StageCost, Window
+from recommender.gate.records import Answer, Attempt, ChampionRef, Change, Rule, StageCost, Window
 from recommender.gate.rules import WIN
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "ChampionRef",
+    "Change",
     "Decision",
     "Evidence",
     "MalformedReportError",

@@ -125,6 +125,35 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Say who wrote a record of the pointer, when and why.
+
+    Attributes:
+        action: ``promotion`` (the gate's), ``manual``, ``rollback``, or ``prune`` (the champion
+            stays; versions are about to be deleted).
+        by: the gate, or who asked for it.
+        at: when, ISO 8601 in UTC; of a promotion, the moment of the decision.
+        reason: why, in one sentence.
+        versions: what a prune deletes.
+    """
+
+    action: str
+    by: str
+    at: str
+    reason: str
+    versions: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return {**asdict(self), "versions": list(self.versions)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Change:
+        """Parse a stored document; a missing or unknown key raises TypeError."""
+        return cls(**{**document, "versions": tuple(document.get("versions", ()))})
+
+
+@dataclass(frozen=True)
 class ChampionRef:
     """Point at the version in use: the content of ``champion.json``.
 
@@ -134,8 +163,12 @@ class ChampionRef:
         uri: directory of the version.
         manifest_sha256: SHA-256 of the version's ``manifest.json``, lower-case hex.
         run_key: the run that made it.
-        decided_at: when the gate promoted it, ISO 8601 in UTC.
+        decided_at: when it was made champion, ISO 8601 in UTC.
         previous: the version that it replaced; None for the first.
+        sequence: number of the record, from 1: each write of the pointer adds one.
+        previous_sha256: SHA-256 of the record before, so that the history is a chain.
+        change: who wrote the record and why; None in records of before this was kept.
+        withdrawn: keys of runs whose versions were rolled back: no retry promotes them again.
     """
 
     version: str
@@ -145,10 +178,16 @@ class ChampionRef:
     run_key: str
     decided_at: str
     previous: str | None
+    sequence: int = 1
+    previous_sha256: str | None = None
+    change: Change | None = None
+    withdrawn: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that is stored."""
-        return {**asdict(self), "format": FORMAT, "snapshot": self.snapshot.isoformat()}
+        document = {**asdict(self), "format": FORMAT, "snapshot": self.snapshot.isoformat()}
+        change = self.change.to_json() if self.change else None
+        return {**document, "change": change, "withdrawn": list(self.withdrawn)}
 
     @classmethod
     def from_json(cls, document: Any) -> ChampionRef:  # noqa: ANN401 - read from outside
@@ -160,13 +199,18 @@ class ChampionRef:
         try:
             values = dict(document)
             found = values.pop("format")
+            change, withdrawn = values.pop("change", None), values.pop("withdrawn", ())
             snapshot = dt.date.fromisoformat(values.pop("snapshot"))
-            champion = cls(snapshot=snapshot, **values)
+            champion = cls(
+                snapshot=snapshot,
+                change=None if change is None else Change.from_json(change),
+                withdrawn=tuple(withdrawn),
+                **values,
+            )
         except (KeyError, TypeError, ValueError) as error:
             message = f"this is not a champion record: {error!r}"
             raise ValueError(message) from error
-        texts = {k: v for k, v in values.items() if k != "previous" or v is not None}
-        wrong = [name for name, value in texts.items() if not isinstance(value, str)]
+        wrong = _wrong_types(champion)
         if found != FORMAT or wrong:
             message = (
                 f"this is not a champion record: expected format {FORMAT} and text everywhere, "
@@ -174,6 +218,28 @@ class ChampionRef:
             )
             raise ValueError(message)
         return champion
+
+
+def _wrong_types(champion: ChampionRef) -> list[str]:
+    """Name the fields of a parsed record that hold another type than declared."""
+    values = dict(vars(champion))
+    sequence, change = values.pop("sequence"), values.pop("change")
+    lists = {"withdrawn": values.pop("withdrawn")}
+    del values["snapshot"]
+    if change:
+        values |= {f"change.{name}": value for name, value in vars(change).items()}
+        lists["change.versions"] = values.pop("change.versions")
+    for name, entries in lists.items():
+        values |= {f"{name}[{n}]": value for n, value in enumerate(entries)}
+    optional = {"previous", "previous_sha256"}
+    wrong = [
+        n
+        for n, v in values.items()
+        if not isinstance(v, str) and (v, n in optional) != (None, True)
+    ]
+    if isinstance(sequence, bool) or not isinstance(sequence, int) or sequence < 1:
+        wrong.append("sequence")
+    return wrong
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Measure a candidate, its contenders and the champion on the test window of a dataset.
 
 Writes report.json (metrics on one population, paired comparisons with intervals, curves over K,
-cohorts, cold start, lineage) and samples.json (ten users with their lists).
+cohorts, cold start, lineage), samples.json (ten users with their lists) and probes.json (what the
+fixed users of the verification get).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recommender import artifact, cold_start, manifest, provenance, samples, storage
+from recommender import artifact, cold_start, manifest, probes, provenance, samples, storage
 from recommender.artifact import Candidate
 from recommender.champion import Champion
 from recommender.config import Recommender
@@ -22,7 +23,7 @@ from recommender.evaluation import Ranker, choose_population, evaluate
 from recommender.interactions import Interactions, merge
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
-from recommender.locations import MANIFEST, REPORT, SAMPLES, join
+from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
 from recommender.samples import CHAMPION
 from recommender.training import cold_models
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     inputs = [arguments.dataset, arguments.candidate, arguments.champion]
     require_apart([arguments.output], [uri for uri in inputs if uri])
-    clear(arguments.output, lambda name: name in {REPORT, SAMPLES, MANIFEST})
+    clear(arguments.output, lambda name: name in {PROBES, REPORT, SAMPLES, MANIFEST})
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
     _check_same_ids(dataset, candidate)
@@ -78,6 +79,8 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     ids = dataset.users, dataset.items
     drawn = samples.draw(models, history, population, recommender.evaluate, ids)
     storage.write_json(join(arguments.output, SAMPLES), drawn)
+    asked = probes.draw(candidate.models[artifact.ALS], history, recommender.evaluate, ids)
+    storage.write_json(join(arguments.output, PROBES), asked)
     storage.write_json(join(arguments.output, REPORT), report)
     manifest.seal(arguments.output, "report", {"recommender": recommender.name})
     _log.info(f"report at {join(arguments.output, REPORT)}")

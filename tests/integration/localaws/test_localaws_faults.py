@@ -369,7 +369,7 @@ def test_missing_capacity_ends_an_accepted_cluster_before_it_is_ready(
         emr.get_waiter("cluster_running").wait(ClusterId=cluster_id, WaiterConfig=FAST)
 
 
-def test_slow_start_keeps_the_cluster_starting_and_can_be_terminated(
+def test_slow_start_keeps_the_cluster_starting_until_it_is_terminated_or_the_rule_is_gone(
     emr: "EMRClient", run_cluster: RunCluster, fault: SetFaults
 ) -> None:
     with fault({"kind": "slow_start", "seconds": 600}):
@@ -379,6 +379,10 @@ def test_slow_start_keeps_the_cluster_starting_and_can_be_terminated(
         status = end_of(emr, cluster_id)
     assert status["StateChangeReason"]["Code"] == "USER_REQUEST"
     assert states(emr, cluster_id) == ["CANCELLED"]
+    with fault({"kind": "slow_start", "seconds": 600}) as fired:
+        cluster_id = run_cluster(PASS)
+        until(lambda: fired()[0]["fired"])
+    assert end_of(emr, cluster_id)["StateChangeReason"]["Code"] == "ALL_STEPS_COMPLETED"
     with fault({"kind": "slow_start", "seconds": 1.5}):
         timeline = end_of(emr, run_cluster(PASS))["Timeline"]
     assert (timeline["ReadyDateTime"] - timeline["CreationDateTime"]).total_seconds() > 1.5

@@ -16,6 +16,14 @@ Call = dict[str, Any]
 PRINCIPALS = {"airflow": "airflow", "localaws": "emr-nodes"}  # access key -> whose policy
 _FOLDERS = {"recsys-lake": 1, "recsys-work": 1, "recsys-models": 2}  # parts of a key that are kept
 _DAG = "recsys:dag"
+REMEDY = """what to do:
+1. If the change is wanted, write the record again and read its diff (or edit calls.json by hand: sorted, one
+   entry a call): pytest tests/integration/pipeline/test_calls.py --rebuild-golden
+2. pytest tests/dags/test_policies.py then names each call that no policy allows and each statement that
+   nobody uses any more: mend plugins/recsys_emr/policies.py, then
+   pytest tests/unit/plugins/test_policy_documents.py --rebuild-golden
+A call that this test does not come to (another DAG, a later run) belongs into it: let the product's own
+function make it under `acting_as(role)`."""
 
 
 def calls(lines: Iterable[str], dag_of: Mapping[str, str]) -> list[Call]:
@@ -32,6 +40,13 @@ def calls(lines: Iterable[str], dag_of: Mapping[str, str]) -> list[Call]:
             for call in _emr(request, dag_of) if request["target"] else _s3(request):
                 found.add(json.dumps({"principal": PRINCIPALS[request["key"]], **call}))
     return sorted((json.loads(text) for text in found), key=json.dumps)
+
+
+def difference(found: list[Call], golden: list[Call]) -> str:
+    """Say which calls are new and which are gone, and what to do; empty if none is."""
+    lines = [f"new:  {json.dumps(call)}" for call in found if call not in golden]
+    lines += [f"gone: {json.dumps(call)}" for call in golden if call not in found]
+    return "\n".join(["the calls of a run have changed:", *lines, REMEDY]) if lines else ""
 
 
 def _s3(request: Mapping[str, str]) -> Iterator[Call]:

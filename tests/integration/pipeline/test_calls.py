@@ -161,4 +161,15 @@ def test_the_calls_of_a_whole_run_are_the_recorded_ones(
     found = calls.calls(record.read_text().splitlines(), dags)
     if pytestconfig.getoption("--rebuild-golden"):
         GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
-    assert found == json.loads(GOLDEN.read_text())
+    golden = json.loads(GOLDEN.read_text())
+    assert not calls.difference(found, golden), calls.difference(found, golden)
+
+
+def test_a_changed_record_names_the_calls_and_what_to_do() -> None:
+    golden = json.loads(GOLDEN.read_text())
+    new = {"principal": "airflow", "action": "s3:PutObject", "resource": "arn:aws:s3:::{models}/x"}
+    told = calls.difference([*golden[1:], new], golden)
+    assert f"new:  {json.dumps(new)}" in told
+    assert f"gone: {json.dumps(golden[0])}" in told
+    assert "--rebuild-golden" in told
+    assert calls.difference(golden, golden) == ""

@@ -35,7 +35,7 @@ class FakeWorkplace:
     def seconds_to_boot(self, cluster: ClusterDocument) -> float:
         return 0.0
 
-    def provision(self, cluster: ClusterDocument) -> Ending | None:
+    def provision(self, cluster: ClusterDocument, stopped: Callable[[], bool]) -> Ending | None:
         return self.provision_ending
 
     def bootstrap(self, cluster: ClusterDocument) -> Ending | None:

@@ -537,8 +537,8 @@ def test_the_teardown_is_content_with_every_end(
     assert "TerminateJobFlows" not in emr.calls
 
 
-def test_the_teardown_ends_what_lives_lost_clusters_too(
-    emr: Any, env: Any, context: Make, plan: dict[str, Any]
+def test_the_teardown_ends_what_lives_lost_clusters_too_and_says_so(
+    emr: Any, env: Any, context: Make, plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = submit_task(plan).execute(context())
     emr.RunJobFlow(emr.clusters[known]["Request"])  # its answer never came
@@ -546,6 +546,9 @@ def test_the_teardown_ends_what_lives_lost_clusters_too(
     emr.faults["TerminateJobFlows"] = [("throttle", "")] * 3
     teardown(known).execute(context())
     assert emr.live == [stranger]
+    told = capsys.readouterr().out
+    assert f"cluster {known} was still STARTING: terminating it" in told
+    assert told.count("terminating it") == 2
 
 
 @pytest.mark.parametrize("cluster_id", [None, "j-FORGOTTEN"])

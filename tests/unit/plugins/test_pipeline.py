@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import registry_store
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import environment
+from recommender import changes, environment
 from recommender.errors import ConflictError, ManifestError, SnapshotError, StorageError
 from recommender.locations import Locations
 from recsys_emr import pipeline
@@ -112,3 +113,19 @@ def test_a_report_that_is_not_there_fails_for_good(tmp_path: Path) -> None:
         AirflowFailException, match=r"expected a file at .*report\.json, found none"
     ):
         pipeline.read_metrics({"report": str(tmp_path)})
+
+
+def test_a_run_whose_version_was_rolled_back_ends_registered_and_says_so(tmp_path: Path) -> None:
+    locations = registry_store.places(str(tmp_path))
+    registry_store.promote(locations, "2017-11-30", "a")
+    case = registry_store.make_run(locations, "2017-12-31", "b")
+    decision = case.decide(locations)
+    run = {"candidate": case.candidate, "report": case.report}
+    shop = cast("Recommender", SimpleNamespace(name=registry_store.NAME))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "load", lambda: SimpleNamespace(locations=locations))
+        first = pipeline.publish(shop, run, {}, decision.to_json())
+        changes.roll_back(locations, registry_store.request())
+        again = pipeline.publish(shop, run, {}, decision.to_json())
+    assert (first["verdict"], again["verdict"]) == ("promoted", "registered")
+    assert "was rolled back" in again["reason"]

@@ -23,6 +23,7 @@ class AsyncClient:
     """Ask the stub as the triggerer asks EMR: awaiting, one attempt a call."""
 
     def __init__(self, emr: Any) -> None:
+        self._emr = emr
         self._client = emr.client(attempts=1)
 
     async def __aenter__(self) -> Self:
@@ -31,7 +32,7 @@ class AsyncClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
     ) -> None:
-        return None
+        self._emr.closed += 1
 
     async def describe_cluster(self, **kwargs: Any) -> Any:
         return self._client.describe_cluster(**kwargs)
@@ -45,7 +46,10 @@ def slept(emr: Any, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let the trigger ask the stub; record its pauses instead of waiting; act after some of them."""
     pauses: list[float] = []
 
+    emr.connected = emr.closed = 0
+
     async def get_async_conn() -> AsyncClient:
+        emr.connected += 1
         return AsyncClient(emr)
 
     async def sleep(seconds: float) -> None:
@@ -82,6 +86,18 @@ def test_a_restarted_triggerer_gets_the_same_wait() -> None:
     path, kwargs = trigger.serialize()
     assert pkgutil.resolve_name(path)(**kwargs).serialize() == (path, kwargs)
     assert set(kwargs) == {"cluster_id", "region", "poll_seconds", "limit_seconds"}
+
+
+@pytest.mark.parametrize("failures", [0, 2])
+def test_one_client_serves_all_looks_until_one_fails(
+    emr: Any, slept: list[float], failures: int
+) -> None:
+    trigger = made(emr)
+    emr.after[8] = lambda: emr.complete(trigger.cluster_id)
+    emr.faults["DescribeCluster"] = [("throttle", "")] * failures
+    fire(trigger)
+    assert emr.calls.count("DescribeCluster") == 8
+    assert emr.connected == emr.closed == 1 + failures
 
 
 @pytest.mark.parametrize("state", ["TERMINATED", "TERMINATED_WITH_ERRORS"])

@@ -5,120 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
+from registry_store import NAME, Case, champion, make_run, places, promote
 
-from recommender import manifest, registry, storage
+from recommender import registry, storage
 from recommender.errors import ConflictError, ManifestError, NotFoundError, ReportError
-from recommender.gate import Attempt, ChampionRef, Decision, Policy, decide
+from recommender.gate import Decision
 from recommender.locations import MANIFEST, Locations, join
-
-NAME = "shop"
-POLICY = Policy(min_users=1, min_held_out=1)
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(key, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    storage.s3_client.cache_clear()
-    with mock_aws():
-        boto3.client("s3").create_bucket(Bucket="store")
-        yield "s3://store"
-    storage.s3_client.cache_clear()
-
-
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.getfixturevalue("s3")) if request.param == "s3" else str(tmp_path)
-
-
-def places(root: str) -> Locations:
-    return Locations(f"{root}/lake", f"{root}/work", f"{root}/models")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run that trained and evaluated a candidate."""
-
-    attempt: Attempt
-    candidate: str
-    report: str
-
-    def decide(self, locations: Locations) -> Decision:
-        found = registry.read_champion(locations, NAME)
-        report = storage.read_json(join(self.report, "report.json"))
-        return decide(report, POLICY, self.attempt, found[0] if found else None)
-
-    def publish(self, locations: Locations, decision: Decision) -> registry.Published:
-        return registry.publish(locations, decision, self.candidate, self.report)
-
-
-def scores(recall: float) -> dict[str, Any]:
-    names = ("recall", "ndcg", "map", "hit_rate", "coverage")
-    return {**dict.fromkeys(names, recall), "recall_ci": [recall, recall]}
-
-
-def make_run(
-    locations: Locations, snapshot: str, run: str = "run", *, recall: float = 0.2, **attempt: Any
-) -> Case:
-    """Write what training and evaluation leave behind, against today's champion."""
-    date = dt.date.fromisoformat(snapshot)
-    at = locations.run(NAME, date, run)
-    storage.write(join(at.candidate, "als/item_factors.npy"), f"factors of {run}".encode())
-    storage.write(join(at.candidate, "users.parquet"), b"users")
-    manifest.seal(at.candidate, "candidate", {"recommender": NAME, "fit_until": 1})
-    found = registry.read_champion(locations, NAME)
-    models = {"als": recall, "popularity": 0.1, "popularity_recent": 0.1}
-    if found:
-        models["champion"] = recall
-    comparisons = [
-        {
-            "candidate": "als",
-            "baseline": name,
-            "metric": "recall",
-            "difference": recall - value,
-            "relative": (recall - value) / value,
-            "ci_low": (recall - value) / 2,
-            "ci_high": recall,
-        }
-        for name, value in models.items()
-        if name != "als"
-    ]
-    champion = {"version": found[0].version, "saw_held_out": False} if found else None
-    digest = storage.sha256(join(at.candidate, MANIFEST))
-    report = {
-        "k": 20,
-        "population": {"users": 200, "held_out": 900},
-        "models": {name: scores(value) for name, value in models.items()},
-        "comparisons": comparisons,
-        "lineage": {"candidate": {"sha256": digest}, "champion": champion},
-    }
-    storage.write_json(join(at.report, "report.json"), report)
-    manifest.seal(at.report, "report")
-    decided_at = dt.datetime(2018, 1, 1, tzinfo=dt.UTC)
-    return Case(Attempt(NAME, date, run, 20, decided_at, **attempt), at.candidate, at.report)
-
-
-def promote(locations: Locations, snapshot: str, run: str = "run", **changes: Any) -> str:
-    case = make_run(locations, snapshot, run, **changes)
-    return case.publish(locations, case.decide(locations)).version
-
-
-def champion(locations: Locations) -> ChampionRef:
-    """The champion, every file of its version verified."""
-    found = registry.load_champion(locations, NAME)
-    assert found is not None
-    return found[0]
 
 
 def test_first_promotion_publishes_a_whole_version_and_points_at_it(root: str) -> None:
@@ -258,7 +156,7 @@ def test_the_conditional_write_decides_a_race_in_the_last_moment(
         return write_json(uri, value, **condition)
 
     monkeypatch.setattr(storage, "write_json", overtaken)
-    with pytest.raises(ConflictError, match="another run was first"):
+    with pytest.raises(ConflictError, match="another writer was first"):
         slow.publish(locations, decisions[0])
     assert champion(locations).run_key == "fast"
 
@@ -484,7 +382,8 @@ def test_copy_moves_whole_objects_between_every_pair_of_places(s3: str, tmp_path
 
 def test_champion_record_is_plain_json(tmp_path: Path) -> None:
     locations = places(str(tmp_path))
-    version = promote(locations, "2017-11-30")
+    case = make_run(locations, "2017-11-30")
+    version = case.publish(locations, case.decide(locations)).version
     record = json.loads(Path(locations.champion(NAME)).read_text())
     assert record == {
         "format": 1,
@@ -495,4 +394,14 @@ def test_champion_record_is_plain_json(tmp_path: Path) -> None:
         "run_key": "run",
         "decided_at": "2018-01-01T00:00:00+00:00",
         "previous": None,
+        "sequence": 1,
+        "previous_sha256": None,
+        "change": {
+            "action": "promotion",
+            "by": "gate",
+            "at": "2018-01-01T00:00:00+00:00",
+            "reason": case.decide(locations).reason,
+            "versions": [],
+        },
+        "withdrawn": [],
     }
