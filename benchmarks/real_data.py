@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.snapshots import MONTHS, write_months
+from demo.snapshots import MONTHS, read_purchases, write_months, write_products
 from localaws.java import find_java_home
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,8 +58,10 @@ def _journey(work: Path, date: dt.date) -> RealDataset:
     if not snapshot.is_dir():
         half = snapshot.with_suffix(".half")
         shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        write_months(half, date)
+        (half / "items").mkdir(parents=True)
+        purchases = read_purchases()
+        write_months(half, purchases, date)
+        write_products(half / "items" / "products.json.gz", purchases, date)
         half.rename(snapshot)
     return RealDataset(name, _preprocessed(work, name, snapshot, _JOURNEY, date), str(_JOURNEY))
 

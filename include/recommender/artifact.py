@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import manifest, models, storage
+from recommender import config, manifest, models, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
 from recommender.history import HISTORY
@@ -21,10 +21,10 @@ from recommender.models import Model
 
 CANDIDATE, VERSION = "candidate", "version"
 SEARCH = "search.json"
-ALS, POPULARITY, POPULARITY_RECENT = "als", "popularity", "popularity_recent"
+ALS, POPULARITY = "als", "popularity"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
 OWN = frozenset(
-    {ALS, POPULARITY, POPULARITY_RECENT, HISTORY, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST}
+    {ALS, *get_args(config.Contender), HISTORY, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST}
 )
 """Every name directly below a candidate: what a new one may replace."""
 
@@ -34,7 +34,7 @@ class Candidate:
     """Hold a trained candidate or a published version.
 
     Attributes:
-        models: by directory name: ``als``, ``popularity``, ``popularity_recent``.
+        models: by directory name: ``als`` and the contenders.
         users: (users,) ids in order of index.
         items: (items,) ids in order of index.
         about: the manifest's facts: recommender, fit_until, seed, settings, versions.

@@ -20,6 +20,15 @@ from recommender.gate import Policy
 
 Model = TypeVar("Model", bound=BaseModel)
 Format = Literal["auto", "amazon_2014", "amazon_2018", "amazon_2023", "events"]
+Contender = Literal[
+    "popularity",
+    "popularity_recent",
+    "popularity_decayed",
+    "item_cosine",
+    "item_bm25",
+    "association_rules",
+    "content",
+]
 
 
 class Settings(BaseModel):
@@ -117,6 +126,16 @@ class Als(Settings):
     """
 
 
+class Rules(Settings):
+    """Bound the association rules between pairs of items."""
+
+    min_support: float = Field(default=0.01, gt=0, le=1)
+    """Smallest share of the users that have both items."""
+
+    min_confidence: float = Field(default=0.05, ge=0, le=1)
+    """Smallest share of the users of the first item that have the second, too."""
+
+
 class Train(Settings):
     """Say how models are fitted."""
 
@@ -129,11 +148,41 @@ class Train(Settings):
     recent_days: int = Field(default=28, ge=1)
     """Window of the recent-popularity baseline, back from the end of its training rows."""
 
+    popularity_half_life_days: float = Field(default=28.0, gt=0)
+    """Age at which a user of an item counts half in the decayed popularity."""
+
+    neighbours: int = Field(default=100, ge=1)
+    """Neighbours of an item that the item-item, rules and content models keep."""
+
+    rules: Rules = Rules()
+
+    contenders: tuple[Contender, ...] = (
+        "popularity",
+        "popularity_recent",
+        "popularity_decayed",
+        "item_cosine",
+        "item_bm25",
+        "association_rules",
+        "content",
+    )
+    """Models that are fitted and measured beside ALS each night; ``popularity`` has to be one, as
+    unknown users get it. ``gate.baselines`` names those that ALS must beat."""
+
     als: Als = Als()
     """The setting to start from, or to use as it is when ``search`` is null."""
 
     search: Search | None = Search()
     """The search on the validation window; null fits ``als`` unsearched."""
+
+    @model_validator(mode="after")
+    def _contenders_hold_popularity(self) -> Train:
+        if "popularity" not in self.contenders or len(set(self.contenders)) < len(self.contenders):
+            message = (
+                "contenders: expected different models, popularity among them (unknown users get "
+                f"it), found {list(self.contenders)}"
+            )
+            raise ValueError(message)
+        return self
 
 
 class Evaluate(Settings):
@@ -210,6 +259,17 @@ class Recommender(Settings):
     serve: Serve = Serve()
     gate: Policy = Policy()
     clusters: Clusters = Clusters()
+
+    @model_validator(mode="after")
+    def _baselines_are_fitted(self) -> Recommender:
+        absent = [name for name in self.gate.baselines if name not in self.train.contenders]
+        if absent:
+            message = (
+                f"gate.baselines: expected models of train.contenders, found {', '.join(absent)}: "
+                "no run would measure it, and every candidate would be refused"
+            )
+            raise ValueError(message)
+        return self
 
 
 def load(uri: str, overrides: Iterable[str] = ()) -> Recommender:

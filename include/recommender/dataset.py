@@ -14,7 +14,9 @@ from recommender import interactions, manifest, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import BadDataError
 from recommender.interactions import Interactions
-from recommender.locations import MANIFEST, PROFILE, join
+from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, join
+from recommender.metadata import table
+from recommender.models import content
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -62,6 +64,11 @@ class Dataset:
                 found = found.maximum(interactions.read_pairs([directory], self.shape))
         found.sort_indices()
         return found
+
+    def features(self) -> csr_matrix | None:
+        """Return (items, terms) TF-IDF of the items' metadata; None when there is none."""
+        metadata = table.read(join(self.uri, ITEMS_METADATA))
+        return None if metadata is None else content.features(metadata, self.items)
 
 
 def open_dataset(uri: str) -> Dataset:

@@ -11,10 +11,11 @@ from typing import Any
 from scipy.sparse import csr_matrix
 
 from recommender import config, metrics
-from recommender.artifact import ALS, POPULARITY, POPULARITY_RECENT
+from recommender.artifact import ALS
+from recommender.contenders import Contenders
 from recommender.errors import EmptyDatasetError
 from recommender.interactions import Interactions, merge
-from recommender.models import Als, Model, Popularity
+from recommender.models import Als, Model
 from recommender.search import Trial, best, fit_trial, search
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ class Trained:
         setting: the ALS setting that was fitted.
         search: the record of the search; None if there was none.
         fit_rows: the pairs that were fitted.
-        notes: seconds of each fit, ALS's recall on the validation window by iteration, and its
-            loss by iteration of the final fit.
+        notes: seconds of each fit, ALS's recall on the validation window by iteration, its loss
+            by iteration of the final fit, and why a contender was left out.
     """
 
     models: dict[str, Model]
@@ -45,6 +46,7 @@ def train(
     validation: Interactions,
     settings: config.Train,
     evaluate: config.Evaluate,
+    contenders: Contenders,
 ) -> Trained:
     """Choose and fit. Nothing here has seen a row of the test window.
 
@@ -54,7 +56,8 @@ def train(
     record = None
     setting = settings.als
     if settings.search is not None:
-        record = _choose(training, validation.matrix(), settings, settings.search, evaluate)
+        held_out, baselines = validation.matrix(), contenders.for_new_users
+        record = _choose(training, held_out, settings, settings.search, evaluate, baselines)
         setting = config.Als(**record["chosen"]["setting"])
     fit_rows = merge(training, validation)
     if not len(fit_rows):
@@ -62,19 +65,15 @@ def train(
         raise EmptyDatasetError(message)
     _log.info(f"fitting {setting} on {len(fit_rows):,} pairs of training and validation")
     als = Als(setting, settings.seed, settings.threads, keep_losses=True)
-    models: dict[str, Model] = {ALS: als, **_baselines(settings)}
+    models: dict[str, Model] = {ALS: als, **contenders.models}
     seconds = {name: _timed_fit(model, fit_rows) for name, model in models.items()}
     notes = {
         "seconds_fit": seconds,
         "validation_curve": _curve(record),
         "train_loss": als.losses,
+        "left_out": contenders.left_out,
     }
     return Trained(models, setting, record, fit_rows, notes)
-
-
-def cold_models(settings: config.Train) -> tuple[dict[str, Model], dict[str, Model]]:
-    """Return unfitted models that serve unknown users, and those that reach new items."""
-    return dict(_baselines(settings)), {}
 
 
 def _timed_fit(model: Model, rows: Interactions) -> float:
@@ -96,6 +95,7 @@ def _choose(
     settings: config.Train,
     space: config.Search,
     evaluate: config.Evaluate,
+    baselines: Mapping[str, Model],
 ) -> dict[str, Any]:
     """Search on the validation window and return the record that is stored."""
     seen = training.matrix()
@@ -117,14 +117,14 @@ def _choose(
         return fit_trial(model, training, measure, bar)
 
     _log.info(f"choosing settings on the validation window: {population.counts}")
-    baselines = {name: measure(m.fit(training)) for name, m in _baselines(settings).items()}
+    bars = {name: measure(model.fit(training)) for name, model in baselines.items()}
     trials = search(run_trial, settings.als, space, settings.seed)
-    _compare_with_popularity(best(trials), baselines)
+    _compare_with_popularity(best(trials), bars)
     return {
         "k": evaluate.k,
         "population": population.counts,
-        "baselines": baselines,
-        **_record(trials, max(baselines.values())),
+        "baselines": bars,
+        **_record(trials, max(bars.values())),
     }
 
 
@@ -150,10 +150,3 @@ def _compare_with_popularity(chosen: Trial, baselines: dict[str, float]) -> None
         _log.info(text)
     else:
         _log.warning(f"{text}: no setting beats popularity; training the best, the gate decides")
-
-
-def _baselines(settings: config.Train) -> dict[str, Popularity]:
-    return {
-        POPULARITY: Popularity(),
-        POPULARITY_RECENT: Popularity(recent_days=settings.recent_days),
-    }

@@ -13,7 +13,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recommender import artifact, cold_start, manifest, probes, provenance, samples, storage
+from recommender import (
+    artifact,
+    cold_start,
+    contenders,
+    manifest,
+    probes,
+    provenance,
+    samples,
+    storage,
+)
 from recommender.artifact import Candidate
 from recommender.champion import Champion
 from recommender.config import Recommender
@@ -25,7 +34,6 @@ from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
 from recommender.samples import CHAMPION
-from recommender.training import cold_models
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +77,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     history, held_out = merge(*windows), dataset.pairs(TEST)
     report = evaluate(models, history.matrix(), held_out, recommender.evaluate)
     _add_training(report, candidate, champion)
-    report["cold"] = _cold(*windows, recommender)
+    report["cold"] = _cold(dataset, *windows, recommender)
     cold = dataset.profile.get("cold", {}).get(TEST)
     report["population"] = {**report["population"], "cold": cold}
     lineage = _lineage(dataset, candidate, recommender, arguments)
@@ -102,14 +110,16 @@ def _add_training(report: dict[str, Any], candidate: Candidate, champion: Candid
         "validation_curve": noted.get("validation_curve", []),
         "train_loss": noted.get("train_loss"),
     }
+    report["left_out"] = noted.get("left_out", {})
 
 
 def _cold(
-    training: Interactions, validation: Interactions, recommender: Recommender
+    dataset: Dataset, training: Interactions, validation: Interactions, recommender: Recommender
 ) -> dict[str, Any]:
     """Measure newcomers; the models are fitted anew, on the training window alone."""
-    for_users, for_items = cold_models(recommender.train)
-    return cold_start.measure(training, validation, for_users, for_items, recommender.evaluate.k)
+    built = contenders.build(recommender.train, dataset.features())
+    k = recommender.evaluate.k
+    return cold_start.measure(training, validation, built.for_new_users, built.for_new_items, k)
 
 
 def _lineage(

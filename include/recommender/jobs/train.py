@@ -1,4 +1,4 @@
-"""Train ALS and the popularity baselines from a dataset directory.
+"""Train ALS and its contenders from a dataset directory.
 
 Settings are searched on the validation window; the best is fitted again on training plus
 validation. Writes a candidate directory: models, id tables, history, search.json, summary.json,
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender import artifact, history, provenance, storage
+from recommender import artifact, contenders, history, provenance, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
@@ -45,7 +45,11 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     began = time.monotonic()
     dataset = open_dataset(arguments.dataset)
     trained = train(
-        dataset.window(TRAIN), dataset.window(VALIDATION), recommender.train, recommender.evaluate
+        dataset.window(TRAIN),
+        dataset.window(VALIDATION),
+        recommender.train,
+        recommender.evaluate,
+        contenders.build(recommender.train, dataset.features()),
     )
     facts = _facts(recommender, dataset, trained)
     candidate = Candidate(trained.models, dataset.users, dataset.items, facts)

@@ -1,4 +1,4 @@
-"""Hold the models: ALS and the popularity baselines, one interface."""
+"""Hold the models: ALS and its contenders, one interface."""
 
 from __future__ import annotations
 
@@ -8,11 +8,27 @@ from pathlib import Path
 from recommender.errors import ManifestError
 from recommender.models.als import Als
 from recommender.models.base import MODEL, Model
-from recommender.models.popularity import Popularity
+from recommender.models.content import Content
+from recommender.models.neighbours import ItemItem
+from recommender.models.popularity import DecayedPopularity, Popularity
+from recommender.models.rules import AssociationRules
 
-__all__ = ["MODEL", "Als", "Model", "Popularity", "load"]
+__all__ = [
+    "MODEL",
+    "Als",
+    "AssociationRules",
+    "Content",
+    "DecayedPopularity",
+    "ItemItem",
+    "Model",
+    "Popularity",
+    "load",
+]
 
-_KINDS: dict[str, type[Model]] = {model.kind: model for model in (Als, Popularity)}
+_KINDS: dict[str, type[Model]] = {
+    model.kind: model
+    for model in (Als, AssociationRules, Content, DecayedPopularity, ItemItem, Popularity)
+}
 
 
 def load(directory: Path) -> Model:

@@ -13,7 +13,7 @@ from recommender.interactions import Interactions
 from recommender.models.base import Model, read_array, read_settings, write_settings
 from recommender.ranking import Recommendations, Users, top_k_shared
 
-_COUNTS = "counts.npy"
+_COUNTS, _SCORES = "counts.npy", "scores.npy"
 
 
 class Popularity(Model):
@@ -59,4 +59,48 @@ class Popularity(Model):
         """Read what ``save`` wrote."""
         model = cls(**read_settings(directory, cls.kind))
         model.counts = read_array(directory / _COUNTS, np.int64, 1)
+        return model
+
+
+class DecayedPopularity(Model):
+    """Score an item by its users, each worth half as much for every half life gone by.
+
+    Attributes:
+        half_life_days: age at which a user counts half.
+        scores: (items,) float32 after ``fit``.
+    """
+
+    kind: ClassVar[str] = "popularity_decayed"
+
+    def __init__(self, half_life_days: float = 28.0) -> None:
+        self.half_life_days = half_life_days
+        self.scores: npt.NDArray[np.float32] = np.empty(0, dtype=np.float32)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Add up 0.5 ** (age / half life) over each item's rows, in float64."""
+        weights = np.exp2(-interactions.age_days() / self.half_life_days)
+        total = np.bincount(interactions.items, weights, minlength=interactions.shape[1])
+        self.scores = total.astype(np.float32)
+        return self
+
+    def recommend(self, users: Users, k: int, seen: csr_matrix | None = None) -> Recommendations:
+        """Rank items by score."""
+        return top_k_shared(self.scores, users, k, seen)
+
+    def reindex(self, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> Self:  # noqa: ARG002 - everyone gets the same scores
+        """Return the model over other item indices."""
+        other = type(self)(self.half_life_days)
+        other.scores = self.scores[items]
+        return other
+
+    def save(self, directory: Path) -> None:
+        """Write ``scores.npy`` and ``model.json``."""
+        write_settings(directory, self.kind, {"half_life_days": self.half_life_days})
+        np.save(directory / _SCORES, self.scores, allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote."""
+        model = cls(**read_settings(directory, cls.kind))
+        model.scores = read_array(directory / _SCORES, np.float32, 1)
         return model

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from recommender import artifact, manifest, storage
+from recommender.config import Contender
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
 from recommender.gate import Policy, read_evidence
 from recommender.jobs import evaluate, train
@@ -41,7 +42,8 @@ def trained(run: Callable[..., int], build: Build, tmp_path: Path) -> tuple[str,
 def test_a_candidate_stands_alone(trained: tuple[str, str]) -> None:
     dataset, candidate = trained
     loaded = artifact.load(candidate)
-    assert set(loaded.models) == {"als", "popularity", "popularity_recent"}
+    # The dataset has no metadata, so there is no content model.
+    assert set(loaded.models) == {"als", *get_args(Contender)} - {"content"}
     opened = open_dataset(dataset)
     assert loaded.users.equals(opened.users)
     assert loaded.items.equals(opened.items)
@@ -59,7 +61,7 @@ def test_the_search_is_recorded_and_its_best_setting_fitted(trained: tuple[str, 
     model = artifact.load(candidate).models["als"]
     assert isinstance(model, Als)
     assert model.settings.model_dump() == record["chosen"]["setting"] == summary["setting"]
-    assert set(record["baselines"]) == {"popularity", "popularity_recent"}
+    assert set(record["baselines"]) == {"popularity", "popularity_recent", "popularity_decayed"}
 
 
 def test_the_test_window_leaves_no_trace_in_the_candidate(

@@ -12,14 +12,31 @@ from recommender import metrics, models
 from recommender.config import Als as Settings
 from recommender.errors import BadDataError, ManifestError
 from recommender.interactions import Interactions, merge
-from recommender.models import Als, Model, Popularity, als
+from recommender.models import (
+    Als,
+    AssociationRules,
+    Content,
+    DecayedPopularity,
+    ItemItem,
+    Model,
+    Popularity,
+    als,
+    content,
+)
 
 Window = Callable[[str], Interactions]
 SETTINGS = Settings(factors=8, alpha=20, regularization=5, iterations=6, half_life_days=60)
+# Items of a group (see conftest) share a word.
+FEATURES = content.tfidf([[f"group{item % 4}", f"word{item % 7}"] for item in range(80)])
 MODELS: dict[str, Callable[[], Model]] = {
     "als": lambda: Als(SETTINGS, seed=3, threads=1),
     "popularity": Popularity,
     "popularity_recent": lambda: Popularity(recent_days=20),
+    "popularity_decayed": lambda: DecayedPopularity(half_life_days=20),
+    "item_cosine": lambda: ItemItem("cosine", neighbours=10, threads=1),
+    "item_bm25": lambda: ItemItem("bm25", neighbours=10, threads=1),
+    "association_rules": lambda: AssociationRules(min_support=0.02, neighbours=10, threads=1),
+    "content": lambda: Content(FEATURES, neighbours=10, threads=1),
 }
 every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
@@ -135,8 +152,9 @@ def test_a_half_life_weighs_an_old_row_half(window: Window) -> None:
     np.testing.assert_array_equal(decayed.item_factors, halved.item_factors)
 
 
-def test_als_finds_the_groups_that_popularity_cannot_see(window: Window) -> None:
-    assert recall(Als(SETTINGS, 3, 1), window) > 1.5 * recall(Popularity(), window)
+@pytest.mark.parametrize("name", [n for n in MODELS if not n.startswith("popularity")])
+def test_groups_that_popularity_cannot_see_are_found(name: str, window: Window) -> None:
+    assert recall(MODELS[name](), window) > 1.5 * recall(Popularity(), window)
 
 
 def test_one_factor_at_alpha_one_loses_to_popularity(clique_window: Window) -> None:
