@@ -25,8 +25,8 @@ class Champion:
     """
 
     def __init__(self, version: Candidate, users: pa.StringArray, items: pa.StringArray) -> None:
-        own_users = _positions(users, version.users)
-        own_items = _positions(items, version.items)
+        own_users = positions(users, version.users)
+        own_items = positions(items, version.items)
         self._warm = own_users >= 0
         self._known = np.flatnonzero(own_items >= 0).astype(np.int32)
         kept = own_items[self._known]
@@ -49,7 +49,7 @@ class Champion:
         return Recommendations(np.where(items >= 0, _take(self._known, items), -1), scores)
 
 
-def _positions(wanted: pa.StringArray, among: pa.StringArray) -> npt.NDArray[np.int32]:
+def positions(wanted: pa.StringArray, among: pa.StringArray) -> npt.NDArray[np.int32]:
     """Return where each id lies in another id table, -1 where it does not."""
     return np.asarray(pc.fill_null(pc.index_in(wanted, among), -1)).astype(np.int32)
 

@@ -72,14 +72,20 @@ class Preprocess(Settings):
 class Search(Settings):
     """Bound the search for ALS settings on the validation window.
 
-    Pairs are the ends of a log-uniform range; lists are alternatives.
+    Pairs are the ends of a log-uniform range; lists are alternatives. The wide search looks at all
+    of it; the runs in between look around the setting that it has found.
     """
 
     trials: int = Field(default=12, ge=1, le=1000)
-    """Fits to try; the first is always the setting in ``Als``."""
+    """Fits of the wide search; the first is always the setting in ``Als``."""
 
     minutes: float = Field(default=30, gt=0)
-    """Start no further trial after this many minutes."""
+    """Start no further trial after this many minutes. It is a brake: a search that it stops depends
+    on the machine's speed, so leave ``trials`` the bound."""
+
+    parallel: int = Field(default=4, ge=1, le=64)
+    """Trials proposed together and run side by side, as far as there are cores. Fewer learn more from
+    each other, more finish sooner; each holds factors and lists of its own."""
 
     alpha: tuple[float, float] = (2.0, 60.0)
     """Weight of a positive with confidence 1 (unobserved pairs weigh 1)."""
@@ -95,6 +101,19 @@ class Search(Settings):
 
     max_iterations: int = Field(default=15, ge=1)
     """Longest fit of a trial; the best iteration on the validation window is kept."""
+
+    prune_below: float = Field(default=0.9, ge=0, le=1)
+    """Give a trial up whose recall is below this share of the best one's; on groceries no later
+    iteration has caught up from below 0.9."""
+
+    every_days: float = Field(default=7, ge=0)
+    """Search widely again once the kept setting is this old; 0 searches widely in every run."""
+
+    local_trials: int = Field(default=4, ge=1, le=1000)
+    """Fits of the search around the kept setting; the first is that setting itself."""
+
+    local_span: float = Field(default=1.5, ge=1)
+    """Factor by which that search may leave the kept alpha and regularization, up and down."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Search:
@@ -170,6 +189,9 @@ class Train(Settings):
 
     als: Als = Als()
     """The setting to start from, or to use as it is when ``search`` is null."""
+
+    warm_iterations: int = Field(default=3, ge=0)
+    """Iterations of the final fit when it starts from the champion's factors; 0 always starts anew."""
 
     search: Search | None = Search()
     """The search on the validation window; null fits ``als`` unsearched."""

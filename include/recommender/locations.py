@@ -60,6 +60,11 @@ class Run:
         return join(self.root, "candidate")
 
     @property
+    def study(self) -> str:
+        """Return where the search keeps its trials while it runs."""
+        return join(self.root, "study")
+
+    @property
     def report(self) -> str:
         """Return where the evaluation writes."""
         return join(self.root, "report")
@@ -118,6 +123,10 @@ class Locations:
     def tombstone(self, recommender: str, version: str) -> str:
         """Return the record of a version that has been pruned, or is about to be."""
         return join(self.models, recommender, "pruned", f"{version}.json")
+
+    def setting(self, recommender: str) -> str:
+        """Return the result of the last wide search; changed only by conditional write."""
+        return join(self.models, recommender, "settings.json")
 
     def decisions(self, recommender: str) -> str:
         """Return the parent of all verdicts."""

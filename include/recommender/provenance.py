@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 CODE_HASH = "RECSYS_CODE_HASH"
-_LIBRARIES = ("numpy", "scipy", "implicit", "pyarrow")
+_LIBRARIES = ("numpy", "scipy", "implicit", "optuna", "pyarrow")
 
 
 def describe() -> dict[str, Any]:

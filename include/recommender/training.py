@@ -16,7 +16,10 @@ from recommender.contenders import Contenders
 from recommender.errors import EmptyDatasetError
 from recommender.interactions import Interactions, merge
 from recommender.models import Als, Model
-from recommender.search import Trial, best, fit_trial, search
+from recommender.plans import NONE, WIDE, Plan
+from recommender.search import Hopeless, Trial, best, fit_trial, search
+from recommender.study import Study
+from recommender.warm_start import WarmStart
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +34,8 @@ class Trained:
         search: the record of the search; None if there was none.
         fit_rows: the pairs that were fitted.
         notes: seconds of each fit, ALS's recall on the validation window by iteration, its loss
-            by iteration of the final fit, and why a contender was left out.
+            by iteration of the final fit, what that fit started from, and why a contender was
+            left out.
     """
 
     models: dict[str, Model]
@@ -44,36 +48,62 @@ class Trained:
 def train(
     training: Interactions,
     validation: Interactions,
-    settings: config.Train,
-    evaluate: config.Evaluate,
+    recommender: config.Recommender,
     contenders: Contenders,
+    plan: Plan,
+    study: Study,
+    warm: WarmStart | None = None,
 ) -> Trained:
     """Choose and fit. Nothing here has seen a row of the test window.
+
+    The final fit of a wide search starts anew; those in between go on from the champion's
+    factors. Trials always start anew: the champion may have been fitted on the validation window.
 
     Raises:
         EmptyDatasetError: there is nothing to fit, or nothing to choose settings on.
     """
-    record = None
-    setting = settings.als
-    if settings.search is not None:
+    settings, record = recommender.train, None
+    setting = plan.start
+    if plan.mode != NONE:
         held_out, baselines = validation.matrix(), contenders.for_new_users
-        record = _choose(training, held_out, settings, settings.search, evaluate, baselines)
+        record = _choose(training, held_out, recommender, plan, study, baselines)
         setting = config.Als(**record["chosen"]["setting"])
     fit_rows = merge(training, validation)
     if not len(fit_rows):
         message = "expected interactions to fit, found none in the training and validation windows"
         raise EmptyDatasetError(message)
+    start = _start(warm, setting, settings, plan)
+    if start is not None:
+        setting = setting.model_copy(update={"iterations": settings.warm_iterations})
     _log.info(f"fitting {setting} on {len(fit_rows):,} pairs of training and validation")
     als = Als(setting, settings.seed, settings.threads, keep_losses=True)
-    models: dict[str, Model] = {ALS: als, **contenders.models}
-    seconds = {name: _timed_fit(model, fit_rows) for name, model in models.items()}
+    began = time.monotonic()
+    als.fit(fit_rows, start=start.factors if start else None)
+    seconds = {ALS: round(time.monotonic() - began, 3)}
+    for name, model in contenders.models.items():
+        seconds[name] = _timed_fit(model, fit_rows)
     notes = {
         "seconds_fit": seconds,
         "validation_curve": _curve(record),
         "train_loss": als.losses,
+        "warm_start": start.about if start else None,
         "left_out": contenders.left_out,
     }
-    return Trained(models, setting, record, fit_rows, notes)
+    return Trained({ALS: als, **contenders.models}, setting, record, fit_rows, notes)
+
+
+def _start(
+    warm: WarmStart | None, setting: config.Als, settings: config.Train, plan: Plan
+) -> WarmStart | None:
+    """Return what the final fit starts from; None to start anew."""
+    if warm is None or plan.mode == WIDE or not settings.warm_iterations:
+        return None
+    found = warm.factors.items.shape[1]
+    if found != setting.factors:
+        _log.info(f"no warm start: the champion has {found} factors, not {setting.factors}")
+        return None
+    _log.info(f"starting from the champion's factors: {warm.about}")
+    return warm
 
 
 def _timed_fit(model: Model, rows: Interactions) -> float:
@@ -92,12 +122,13 @@ def _curve(record: Mapping[str, Any] | None) -> list[dict[str, float]]:
 def _choose(
     training: Interactions,
     held_out: csr_matrix,
-    settings: config.Train,
-    space: config.Search,
-    evaluate: config.Evaluate,
+    recommender: config.Recommender,
+    plan: Plan,
+    study: Study,
     baselines: Mapping[str, Model],
 ) -> dict[str, Any]:
     """Search on the validation window and return the record that is stored."""
+    settings, evaluate = recommender.train, recommender.evaluate
     seen = training.matrix()
     population = metrics.population(seen, held_out, filter_seen=evaluate.filter_seen)
     if not population.counts["users"]:
@@ -112,15 +143,17 @@ def _choose(
         lists = model.recommend(population.users, evaluate.k, filtered).items
         return float(metrics.per_user(lists, population)["recall"].mean())
 
-    def run_trial(setting: config.Als, bar: float) -> Trial:
+    def run_trial(setting: config.Als, hopeless: Hopeless) -> Trial:
         model = Als(setting, settings.seed, settings.threads)
-        return fit_trial(model, training, measure, bar)
+        return fit_trial(model, training, measure, hopeless)
 
-    _log.info(f"choosing settings on the validation window: {population.counts}")
+    _log.info(f"choosing settings on the validation window ({plan.mode}): {population.counts}")
     bars = {name: measure(model.fit(training)) for name, model in baselines.items()}
-    trials = search(run_trial, settings.als, space, settings.seed)
+    trials = search(run_trial, plan.start, plan.space, settings.seed, study.done(), study.keep)
     _compare_with_popularity(best(trials), bars)
     return {
+        "mode": plan.mode,
+        "why": plan.why,
         "k": evaluate.k,
         "population": population.counts,
         "baselines": bars,

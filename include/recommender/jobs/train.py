@@ -17,14 +17,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender import artifact, contenders, history, provenance, storage
+from recommender import (
+    artifact,
+    contenders,
+    history,
+    kept_setting,
+    plans,
+    provenance,
+    storage,
+    study,
+)
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
+from recommender.kept_setting import Question
 from recommender.locations import SUMMARY
+from recommender.plans import Plan
+from recommender.study import Study
 from recommender.training import Trained, train
+from recommender.warm_start import WarmStart, from_champion
 
 _log = logging.getLogger(__name__)
 
@@ -35,21 +48,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--dataset", required=True, type=cli.location, metavar="URI", help="what preprocess wrote")
     add("--output", required=True, type=cli.location, metavar="URI", help="candidate; replaced")
+    add(
+        "--champion",
+        type=cli.location,
+        metavar="URI",
+        help="published version whose factors the final fit goes on from",
+    )
+    add(
+        "--kept-setting",
+        type=cli.location,
+        metavar="URI",
+        help="what the last wide search has found; need not exist",
+    )
+    add("--wide", action="store_true", help="search widely even if the kept setting serves")
+    add(
+        "--study",
+        type=cli.location,
+        metavar="URI",
+        help="directory for the trials: an interrupted search goes on from there",
+    )
     return cli.run(_run, parser, argv)
 
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
-    require_apart([arguments.output], [arguments.dataset])
+    inputs = [arguments.dataset, arguments.champion, arguments.kept_setting]
+    outputs = [uri for uri in (arguments.output, arguments.study) if uri]
+    require_apart(outputs, [uri for uri in inputs if uri])
     # Before anything can fail: a failed run leaves no older candidate to be trusted.
     clear(arguments.output, lambda name: name in artifact.OWN)
     began = time.monotonic()
     dataset = open_dataset(arguments.dataset)
+    asked = plans.question(recommender, dataset.fit_until)
+    kept = kept_setting.read(arguments.kept_setting) if arguments.kept_setting else None
+    plan = plans.plan(recommender, asked, kept, wide=arguments.wide)
     trained = train(
         dataset.window(TRAIN),
         dataset.window(VALIDATION),
-        recommender.train,
-        recommender.evaluate,
+        recommender,
         contenders.build(recommender.train, dataset.features()),
+        plan,
+        Study(arguments.study, _study_key(dataset, recommender, plan)),
+        _warm_start(dataset, arguments.champion),
     )
     facts = _facts(recommender, dataset, trained)
     candidate = Candidate(trained.models, dataset.users, dataset.items, facts)
@@ -57,11 +96,43 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         directory = Path(name)
         artifact.write(directory, candidate)
         history.write(directory, history.of_interactions(trained.fit_rows))
-        storage.write_json(str(directory / artifact.SEARCH), trained.search)
+        storage.write_json(str(directory / artifact.SEARCH), _record(trained, asked, facts))
         summary = _summary(dataset, trained, time.monotonic() - began)
         storage.write_json(str(directory / SUMMARY), summary)
         artifact.publish(directory, arguments.output, artifact.CANDIDATE, facts)
     _log.info(f"candidate at {arguments.output}: {summary}")
+
+
+def _warm_start(dataset: Dataset, champion: str | None) -> WarmStart | None:
+    if champion is None:
+        return None
+    version = artifact.load(champion)
+    return from_champion(version, champion, dataset.users, dataset.items, dataset.fit_until)
+
+
+def _study_key(dataset: Dataset, recommender: Recommender, plan: Plan) -> str:
+    """Return the fingerprint of the search: equal ones try the same settings on the same data."""
+    return study.fingerprint(
+        dataset=dataset.sha256,
+        start=plan.start.model_dump(),
+        space=plan.space.model_dump(mode="json"),
+        seed=recommender.train.seed,
+        k=recommender.evaluate.k,
+        filter_seen=recommender.evaluate.filter_seen,
+        code=provenance.describe()["code_hash"],
+    )
+
+
+def _record(trained: Trained, asked: Question, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of the search; of a wide one with what is worth keeping for later runs."""
+    record = trained.search
+    if record is None or record["mode"] != plans.WIDE:
+        return record
+    named = ("recommender", "seed", "dataset", "versions", "code_hash")
+    lineage = {name: facts[name] for name in named}
+    chosen = record["chosen"]
+    keep = kept_setting.document(asked, chosen["setting"], chosen["recall"], lineage)
+    return {**record, "keep": keep}
 
 
 def _facts(recommender: Recommender, dataset: Dataset, trained: Trained) -> dict[str, Any]:
@@ -89,7 +160,9 @@ def _summary(dataset: Dataset, trained: Trained, seconds: float) -> dict[str, An
         "validation_recall": None
         if record is None
         else {artifact.ALS: record["chosen"]["recall"], **record["baselines"]},
+        "search": plans.NONE if record is None else record["mode"],
         "trials": 0 if record is None else len(record["trials"]),
+        "warm_start": trained.notes["warm_start"],
         "rows": len(trained.fit_rows),
         "users": users,
         "items": items,

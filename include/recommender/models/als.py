@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,18 @@ _LOG_SECONDS = 10.0
 
 OnIteration = Callable[[int], bool]
 """Is told the iterations done, from 1; returns whether to go on."""
+
+
+class Factors(NamedTuple):
+    """Hold factors to start a fit from; a row of NaN is drawn anew.
+
+    Attributes:
+        users: (users, factors) float32.
+        items: (items, factors) float32.
+    """
+
+    users: npt.NDArray[np.float32]
+    items: npt.NDArray[np.float32]
 
 
 class _StopEarlyError(Exception):
@@ -63,14 +75,20 @@ class Als(Model):
         self.user_factors: npt.NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self.item_factors: npt.NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
 
-    def fit(self, interactions: Interactions, on_iteration: OnIteration | None = None) -> Self:
-        """Fit from a seeded random start.
+    def fit(
+        self,
+        interactions: Interactions,
+        on_iteration: OnIteration | None = None,
+        start: Factors | None = None,
+    ) -> Self:
+        """Fit from a seeded random start, or from given factors.
 
         Args:
             interactions: the fit rows.
             on_iteration: called after every iteration, with the factors readable on the model.
                 Returning False ends the fit there, with the factors of that moment: exactly
                 those of a fit whose ``iterations`` is that number.
+            start: factors to go on from, of the model's length; they are copied.
 
         Raises:
             BadDataError: the factors are not finite: the weights overflow float32.
@@ -90,6 +108,8 @@ class Als(Model):
                 calculate_training_loss=self.keep_losses,
             )
             self.losses = []
+            if start is not None:
+                engine.user_factors, engine.item_factors = _filled(start, self.seed)
             progress = _Progress(self.settings.iterations, len(interactions))
 
             def callback(iteration: int, _seconds: float, loss: float | None) -> None:
@@ -156,6 +176,18 @@ class Als(Model):
                 "lower train.als.alpha or raise regularization"
             )
             raise BadDataError(message)
+
+
+def _filled(start: Factors, seed: int) -> Factors:
+    """Copy factors and draw the rows of NaN, as small as implicit draws its own."""
+    generator = np.random.default_rng(seed)
+    filled = []
+    for given in start:
+        factors = np.array(given, dtype=np.float32, order="C")
+        unknown = np.isnan(factors[:, 0])
+        factors[unknown] = 0.01 * generator.random((int(unknown.sum()), factors.shape[1]))
+        filled.append(factors)
+    return Factors(*filled)
 
 
 def _weights(interactions: Interactions, settings: Settings) -> csr_matrix:
