@@ -94,7 +94,8 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
-            """Pull the metrics into XCom."""
+            """Pull the metrics into XCom; keep the setting that a wide search has found."""
+            pipeline.keep_setting(run)
             return pipeline.read_metrics(run)
 
         @task.branch(trigger_rule=AFTER_PRICE)
@@ -279,8 +280,15 @@ def params(settings: Recommender) -> dict[str, Param]:
             minimum=1,
             maximum=1000,
             title="Search budget",
-            description="Settings of ALS to try on the validation window. Empty: no search, the "
-            "configured setting is fitted.",
+            description="Settings of ALS that the wide search tries on the validation window. Empty: "
+            "no search, the configured setting is fitted.",
+        ),
+        "wide_search": Param(
+            False,
+            type="boolean",
+            title="Search widely",
+            description="Search the whole space again, even if the setting kept from the last wide "
+            "search serves. Runs in between only look around that setting.",
         ),
         "allow_replace_newer": Param(
             False,

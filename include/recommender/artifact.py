@@ -16,11 +16,10 @@ from recommender import config, manifest, models, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
 from recommender.history import HISTORY
-from recommender.locations import MANIFEST, SUMMARY, join
+from recommender.locations import MANIFEST, SEARCH, SUMMARY, join
 from recommender.models import Model
 
 CANDIDATE, VERSION = "candidate", "version"
-SEARCH = "search.json"
 ALS, POPULARITY = "als", "popularity"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
 OWN = frozenset(

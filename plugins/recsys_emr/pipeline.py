@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import environment, gate, registry, snapshots, staging, storage, windows
+from recommender import (
+    environment,
+    gate,
+    kept_setting,
+    registry,
+    snapshots,
+    staging,
+    storage,
+    windows,
+)
 from recommender.config import Recommender
 from recommender.errors import ConflictError, RecommenderError, StorageError
-from recommender.locations import PROFILE, REPORT, Locations, join
+from recommender.locations import PROFILE, REPORT, SEARCH, Locations, join
 from recsys_emr import costs, stages
 from recsys_emr import plan as planning
 
@@ -166,6 +175,19 @@ def read_metrics(run: dict[str, str]) -> dict[str, Any]:
         )
         log.info("%-20s %s", name, numbers)
     return {key: report[key] for key in ("k", "population", "models", "comparisons")}
+
+
+@named_errors_are_final
+def keep_setting(run: dict[str, str]) -> None:
+    """Keep what a wide search has found for the runs that follow, whatever the gate will say."""
+    record = storage.read_json(join(run["candidate"], SEARCH))
+    if record is None:
+        log.info("no search: train.search is null")
+    elif "keep" in record:
+        log.info("wide search: %s", record["why"])
+        kept_setting.write(run["setting"], record["keep"])
+    else:
+        log.info("%s search around the setting at %s", record["mode"], run["setting"])
 
 
 @named_errors_are_final

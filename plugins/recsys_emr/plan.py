@@ -178,6 +178,8 @@ def planned_run(
         "run_key": key,
         "dataset": run.dataset,
         "quarantine": run.quarantine,
+        "study": run.study,
+        "setting": env.locations.setting(recommender.name),
         "candidate": run.candidate,
         "report": run.report,
     }
@@ -186,7 +188,8 @@ def planned_run(
 def default_params(recommender: Recommender) -> dict[str, Any]:
     """Return the Params that decide the jobs, as the trigger form offers them."""
     search = recommender.train.search
-    return {"k": recommender.evaluate.k, "search_trials": search.trials if search else None}
+    trials = search.trials if search else None
+    return {"k": recommender.evaluate.k, "search_trials": trials, "wide_search": False}
 
 
 def _stage(

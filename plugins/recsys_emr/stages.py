@@ -21,7 +21,7 @@ def train(
 
     Args:
         run: what ``resolve_run`` returned.
-        params: the run's Params; ``k`` and ``search_trials`` are used.
+        params: the run's Params; ``k``, ``search_trials`` and ``wide_search`` are used.
         champion: directory of the version in use; None before the first.
     """
     overrides = ["--set", f"evaluate.k={params['k']}"]
@@ -30,10 +30,14 @@ def train(
     else:
         overrides += ["--set", f"train.search.trials={params['search_trials']}"]
     fit = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
+    fit += ["--study", run["study"], "--kept-setting", run["setting"]]
+    if params["wide_search"]:
+        fit += ["--wide"]
     measure = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
     measure += ["--output", run["report"], *overrides]
     measure += ["--lineage", f"snapshot={run['snapshot']}"]
     if champion:
+        fit += ["--champion", champion]
         measure += ["--champion", champion]
     return {
         "steps": [{"job": "train", "arguments": fit}, {"job": "evaluate", "arguments": measure}],

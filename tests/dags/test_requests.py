@@ -28,7 +28,7 @@ from recsys_emr.validation import check_request
 GOLDEN = Path(__file__).parent / "golden"
 CODE = "0123456789abcdef"
 RUN_ID = "scheduled__2017-12-31T02:00:00+00:00"
-PARAMS = {"k": 20, "search_trials": 12, "min_uplift": 0.02, "allow_replace_newer": False}
+PARAMS = {"k": 20, "search_trials": 12, "wide_search": False}
 LABELS = ("emr-7.14.0", "emr-spark-8.1.0")
 SHAPES = {"preprocessing": "preprocess", "single_node": "train", "distributed": "train"}
 CASES = [
@@ -51,6 +51,8 @@ def run_of(env: Environment) -> dict[str, Any]:
         "snapshot_uri": env.locations.snapshot("complete_journey", date),
         "dataset": run.dataset,
         "quarantine": run.quarantine,
+        "study": run.study,
+        "setting": env.locations.setting("complete_journey"),
         "candidate": run.candidate,
         "report": run.report,
     }

@@ -94,7 +94,8 @@ def test_all_other_tasks_have_a_time_limit_and_retries(dag: DAG) -> None:
 
 def test_every_param_is_typed_described_and_has_a_title(dag: DAG) -> None:
     assert set(dag.params) == {
-        "snapshot", "k", "min_uplift", "search_trials", "allow_replace_newer", "plan_only",
+        "snapshot", "k", "min_uplift", "search_trials", "wide_search", "allow_replace_newer",
+        "plan_only",
     }  # fmt: skip
     for name in dag.params:
         schema = dag.params.get_param(name).schema

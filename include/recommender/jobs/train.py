@@ -33,7 +33,7 @@ from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.kept_setting import Question
-from recommender.locations import SUMMARY
+from recommender.locations import SEARCH, SUMMARY
 from recommender.plans import Plan
 from recommender.study import Study
 from recommender.training import Trained, train
@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         directory = Path(name)
         artifact.write(directory, candidate)
         history.write(directory, history.of_interactions(trained.fit_rows))
-        storage.write_json(str(directory / artifact.SEARCH), _record(trained, asked, facts))
+        storage.write_json(str(directory / SEARCH), _record(trained, asked, facts))
         summary = _summary(dataset, trained, time.monotonic() - began)
         storage.write_json(str(directory / SUMMARY), summary)
         artifact.publish(directory, arguments.output, artifact.CANDIDATE, facts)

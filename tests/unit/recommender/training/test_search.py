@@ -70,7 +70,9 @@ def test_equal_seeds_search_alike_and_others_do_not() -> None:
 def test_no_trial_starts_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 25))  # every look at the clock is 25 s after the last
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    trials = search.search(bowl, START, SPACE.model_copy(update={"minutes": 2.0, "parallel": 1}), seed=1)
+    trials = search.search(
+        bowl, START, SPACE.model_copy(update={"minutes": 2.0, "parallel": 1}), seed=1
+    )
     assert 1 <= len(trials) < 5
 
 
