@@ -1,0 +1,123 @@
+"""Compare a nightly refit with a cold fit of 15 iterations on consecutive snapshots.
+
+The nightly refit goes on from the factors of the snapshot before, mapped by id, for a few iterations;
+beside it stands a cold fit stopped where the validation window was served best. All measured on the
+test window of the newer snapshot, in one run.
+
+    PYTHONPATH=include python benchmarks/warm_start.py WORK_FOLDER AMAZON_FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from real_data import RealDataset, prepare
+
+from recommender import config, metrics
+from recommender.artifact import ALS, Candidate
+from recommender.config import Recommender
+from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.interactions import Interactions, merge
+from recommender.metrics import Population
+from recommender.models import Als
+from recommender.search import fit_trial
+from recommender.warm_start import from_champion
+
+REPEATS = 3
+
+
+def main() -> None:
+    """Print the table."""
+    work, data = Path(sys.argv[1]), Path(sys.argv[2])
+    found = [d for d in prepare(work, data) if d.name.startswith("complete_journey")]
+    print(
+        "snapshot              fit                          seconds   Recall@20   of the cold fit's"
+    )
+    for older, newer in zip(found[1:], found, strict=False):
+        compare(older, newer)
+
+
+def compare(older: RealDataset, newer: RealDataset) -> None:
+    """Fit the newer snapshot cold, stopped early, and on from the older one's factors."""
+    recommender = config.load(newer.config)
+    before, after = open_dataset(older.uri), open_dataset(newer.uri)
+    setting = recommender.train.als
+    champion = stopped_early(before, recommender)
+    fit_rows = merge(after.window(TRAIN), after.window(VALIDATION))
+    measure = recall_on(fit_rows, after, recommender)
+    about = {"fit_until": before.fit_until}
+    version = Candidate({ALS: champion}, before.users, before.items, about)
+    warm = from_champion(version, older.uri, after.users, after.items, after.fit_until)
+    assert warm is not None
+    start = warm.factors
+    stopped = stopped_early(after, recommender).settings.iterations
+
+    def fit(iterations: int, **more: Any) -> Callable[[], Als]:  # noqa: ANN401 - passed on
+        longest = setting.model_copy(update={"iterations": iterations})
+        return lambda: Als(longest, recommender.train.seed).fit(fit_rows, **more)
+
+    cold_seconds, cold = timed(fit(15))
+    rows = [("cold, 15 iterations", cold_seconds, measure(cold))]
+    rows.append((f"cold, stopped at {stopped}", *scored(fit(stopped), measure)))
+    for iterations in (1, 2, 3, 4, 5):
+        fitted = scored(fit(iterations, start=start), measure)
+        rows.append((f"warm, {iterations} iterations", *fitted))
+    for name, seconds, recall in rows:
+        print(
+            f"{newer.name:20}  {name:28} {seconds:7.2f}   {recall:.4f}      "
+            f"time {seconds / cold_seconds:.2f}, recall {recall / rows[0][2] - 1:+.1%}"
+        )
+
+
+def stopped_early(dataset: Dataset, recommender: Recommender) -> Als:
+    """Fit all fit rows for as many iterations as serve the validation window best."""
+    training, validation = dataset.window(TRAIN), dataset.window(VALIDATION)
+    seen, k = training.matrix(), recommender.evaluate.k
+    population = metrics.population(seen, validation.matrix(), filter_seen=True)
+
+    def recall(model: Als) -> float:
+        lists = model.recommend(population.users, k, seen).items
+        return float(metrics.per_user(lists, population)["recall"].mean())
+
+    longest = recommender.train.als.model_copy(update={"iterations": 20})
+    trial = fit_trial(Als(longest, recommender.train.seed), training, recall, lambda *_: False)
+    return Als(trial.setting, recommender.train.seed).fit(merge(training, validation))
+
+
+def recall_on(
+    fit_rows: Interactions, dataset: Dataset, recommender: Recommender
+) -> Callable[[Als], float]:
+    """Return what measures a model on the dataset's test window."""
+    seen = fit_rows.matrix()
+    population: Population = metrics.population(seen, dataset.pairs(TEST), filter_seen=True)
+
+    def measure(model: Als) -> float:
+        lists = model.recommend(population.users, recommender.evaluate.k, seen).items
+        return float(metrics.per_user(lists, population)["recall"].mean())
+
+    return measure
+
+
+def scored(fit: Callable[[], Als], measure: Callable[[Als], float]) -> tuple[float, float]:
+    """Return seconds and recall of a fit."""
+    seconds, model = timed(fit)
+    return seconds, measure(model)
+
+
+def timed(fit: Callable[[], Als]) -> tuple[float, Als]:
+    """Return the median seconds of a few equal fits, and the last model."""
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.monotonic()
+        model = fit()
+        seconds.append(time.monotonic() - began)
+    return float(np.median(seconds)), model
+
+
+if __name__ == "__main__":
+    main()
