@@ -53,7 +53,8 @@ def compare(older: RealDataset, newer: RealDataset) -> None:
     about = {"fit_until": before.fit_until}
     version = Candidate({ALS: champion}, before.users, before.items, about)
     warm = from_champion(version, older.uri, after.users, after.items, after.fit_until)
-    assert warm is not None
+    if warm is None:
+        sys.exit(f"{older.name} cannot be the start of {newer.name}")
     start = warm.factors
     stopped = stopped_early(after, recommender).settings.iterations
 

@@ -190,7 +190,7 @@ class Train(Settings):
     als: Als = Als()
     """The setting to start from, or to use as it is when ``search`` is null."""
 
-    warm_iterations: int = Field(default=3, ge=0)
+    warm_iterations: int = Field(default=2, ge=0)
     """Iterations of the final fit when it starts from the champion's factors; 0 always starts anew."""
 
     search: Search | None = Search()

@@ -211,7 +211,7 @@ def test_a_nightly_run_starts_from_its_champion_and_a_wide_one_does_not(
     night = artifact.load(str(tmp_path / "night"))
     assert night.about["training"]["warm_start"]["champion"] == champion
     assert night.about["training"]["warm_start"]["known_users"] == 120
-    assert night.about["setting"]["iterations"] == 3
+    assert night.about["setting"]["iterations"] == 2
     assert train.main([*common, "--wide", "--output", str(tmp_path / "week")]) == 0
     assert artifact.load(str(tmp_path / "week")).about["training"]["warm_start"] is None
 
