@@ -19,12 +19,13 @@ from typing import Any
 
 from real_data import RealDataset, prepare
 
-from recommender import config, contenders, evaluation, metrics, plans
+from recommender import bootstrap, config, contenders, evaluation, metrics, plans
 from recommender.artifact import ALS
 from recommender.config import Contender, Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.interactions import Interactions, merge
-from recommender.models import Als
+from recommender.metrics import PerUser
+from recommender.models import Als, Model
 from recommender.search import fit_trial
 from recommender.study import Study
 from recommender.training import train
@@ -87,7 +88,7 @@ def measure(real: RealDataset, *, grid: bool) -> None:
         f"{search / once:.1f} times a plain fit of 15 iterations ({once:.2f} s)"
     )
     if grid:
-        compare(dataset, windows, recommender, report, record["chosen"]["recall"])
+        compare(dataset, windows, recommender, trained.models[ALS], record["chosen"]["recall"])
     print(json.dumps({"name": real.name, "models": report["models"], "setting": setting}))
 
 
@@ -121,32 +122,45 @@ def compare(
     dataset: Dataset,
     windows: tuple[Interactions, Interactions],
     recommender: Recommender,
-    report: dict[str, Any],
+    tuned: Model,
     validation_recall: float,
 ) -> None:
     """Fit the grid on the training window and on all fit rows; print its best beside the search's."""
-    rows = grid_rows(dataset, windows, recommender)
-    chosen, lucky = max(rows, key=lambda r: r[1]), max(rows, key=lambda r: r[2])
-    ours = report["models"][ALS]["recall"]
+    rows, ours = grid_rows(dataset, windows, recommender, tuned)
+    chosen, lucky = max(rows, key=lambda r: r[1]), max(rows, key=lambda r: float(r[2].mean()))
     print(f"  hand grid of {len(rows)}, the best of up to 20 iterations each")
     print(
         f"    on validation: search {validation_recall:.4f}, grid's best {chosen[1]:.4f}: "
         f"{validation_recall / chosen[1] - 1:+.1%}"
     )
-    print(f"    on test: search's choice {ours:.4f}; grid's choice {chosen[2]:.4f} {chosen[0]}")
-    print(f"    grid's best on test, unknowable before: {lucky[2]:.4f} {lucky[0]}")
+    settings = recommender.evaluate
+    for name, (point, _, theirs) in (("choice", chosen), ("best on test", lucky)):
+        found = bootstrap.compare(ours, theirs, settings.bootstrap_samples, 0.95, settings.seed)
+        print(
+            f"    on test: search {ours.mean():.4f}, grid's {name} {theirs.mean():.4f}: "
+            f"{found.relative or 0:+.1%}, paired interval of the difference "
+            f"[{found.ci_low:+.4f}, {found.ci_high:+.4f}] {point}"
+        )
 
 
 def grid_rows(
-    dataset: Dataset, windows: tuple[Interactions, Interactions], recommender: Recommender
-) -> list[tuple[dict[str, Any], float, float]]:
-    """Return (setting, validation recall, test recall) of every point of the grid."""
+    dataset: Dataset,
+    windows: tuple[Interactions, Interactions],
+    recommender: Recommender,
+    tuned: Model,
+) -> tuple[list[tuple[dict[str, Any], float, PerUser]], PerUser]:
+    """Return (setting, validation recall, test recalls) of every point; and the tuned ALS's own."""
     training, validation = windows
     fit_rows = merge(training, validation)
     seen, all_seen = training.matrix(), fit_rows.matrix()
     before = metrics.population(seen, validation.matrix(), filter_seen=True)
     after = metrics.population(all_seen, dataset.pairs(TEST), filter_seen=True)
     k = recommender.evaluate.k
+
+    def tested(model: Model) -> PerUser:
+        lists = model.recommend(after.users, k, all_seen).items
+        return metrics.per_user(lists, after)["recall"]
+
     found = []
     grid: dict[str, tuple[Any, ...]] = LARGE if len(fit_rows) > 100_000 else GRID
     for values in itertools.product(*grid.values()):
@@ -159,10 +173,10 @@ def grid_rows(
 
         seed = recommender.train.seed
         trial = fit_trial(Als(start, seed), training, recall, lambda *_: False)
-        final = Als(trial.setting, seed).fit(fit_rows).recommend(after.users, k, all_seen).items
-        test = float(metrics.per_user(final, after)["recall"].mean())
-        found.append(({**point, "iterations": trial.setting.iterations}, trial.recall, test))
-    return found
+        model = Als(trial.setting, seed).fit(fit_rows)
+        point["iterations"] = trial.setting.iterations
+        found.append((point, trial.recall, tested(model)))
+    return found, tested(tuned)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""After training, a wide search's setting is kept for the runs that follow."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recommender import kept_setting, storage
+from recommender.kept_setting import Question
+from recsys_emr import pipeline, stages
+
+KEEP = kept_setting.document(Question({}, 20, 5), {"alpha": 3.0}, 0.1, {"seed": 42})
+
+
+def run_after(tmp_path: Path, record: dict[str, Any] | None) -> dict[str, str]:
+    run = {"candidate": str(tmp_path / "candidate"), "setting": str(tmp_path / "settings.json")}
+    storage.write_json(f"{run['candidate']}/search.json", record)
+    return run
+
+
+def test_a_wide_searchs_setting_is_kept(tmp_path: Path) -> None:
+    run = run_after(tmp_path, {"mode": "wide", "why": "asked for", "keep": KEEP})
+    pipeline.keep_setting(run)
+    assert kept_setting.read(run["setting"]) == KEEP
+    pipeline.keep_setting(run)  # a retried task
+    assert kept_setting.read(run["setting"]) == KEEP
+
+
+@pytest.mark.parametrize("record", [None, {"mode": "local", "why": "the kept setting serves"}])
+def test_nothing_else_is(record: dict[str, Any] | None, tmp_path: Path) -> None:
+    run = run_after(tmp_path, record)
+    pipeline.keep_setting(run)
+    assert kept_setting.read(run["setting"]) is None
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_training_step_is_told_where_things_are(wide: bool) -> None:
+    names = ("snapshot", "dataset", "candidate", "report", "study", "setting")
+    run = {name: f"s3://bucket/{name}" for name in names}
+    params = {"k": 20, "search_trials": 12, "wide_search": wide}
+    fit = stages.train(run, params, "s3://bucket/champion")["steps"][0]["arguments"]
+    pairs = dict(itertools.pairwise(fit))
+    assert pairs["--study"] == "s3://bucket/study"
+    assert pairs["--kept-setting"] == "s3://bucket/setting"
+    assert pairs["--champion"] == "s3://bucket/champion"
+    assert ("--wide" in fit) is wide
