@@ -11,7 +11,8 @@ and the decision's record keeps it. With `budget_usd` a run that would exceed it
 
 **Where to look.** `gate` logs every rule with its numbers; its XCom `decision` is the record. The
 submit and wait tasks have buttons to the cluster and to its logs. `read_profile` and
-`read_metrics` hold the numbers.
+`read_metrics` hold the numbers. `page` has a button to the run's report: the verdict, every rule,
+all models, ten users before and after.
 
 **Trying a policy out.** With `gate.mode: shadow` the gate decides and records as ever, and the run
 ends in `observe`: nothing is published. With `gate.approval: true` a promotion waits for a person
@@ -31,7 +32,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current
 
 from recommender import config, environment
 from recommender.config import Recommender
-from recsys_emr import approval, pipeline, spending
+from recsys_emr import approval, pages, pipeline, spending, telling
 from recsys_emr.costs import Allowance
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.sensors import WaitForSnapshot
@@ -104,7 +105,8 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             decision = pipeline.decide(settings, run, current_params(), spent)
             ti = get_current_context()["ti"]
             ti.xcom_push("decision", decision)
-            ti.xcom_push(approval.QUESTION, approval.question(decision))
+            page = pages.url(ti.dag_id, run["snapshot"], run["run_key"])
+            ti.xcom_push(approval.QUESTION, approval.question(decision, page))
             return pipeline.next_task(decision)
 
         run: Any = resolve_run()  # Any: an XComArg here, the value itself when the task runs
@@ -183,7 +185,7 @@ def on_cluster(
 
 
 def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN401 - XComArgs
-    """Lead from the verdict to its consequence; in shadow mode nothing could publish."""
+    """Lead from the verdict to its consequence, and tell it; in shadow mode nothing could publish."""
     asks = settings.gate.approval
 
     @task(trigger_rule="none_failed_min_one_success" if asks else "all_success")
@@ -204,11 +206,13 @@ def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN4
         return pipeline.refuse(decision)
 
     decision = verdict["decision"]
+    # A teardown: it runs whatever became of the rest, and its failure is red in a green run.
+    page = telling.WritePage(task_id="page", gate="gate").as_teardown()
     if settings.gate.mode == "shadow":
-        verdict >> observe(decision)
+        verdict >> observe(decision) >> page
         return
     published = publish(run, decision)
-    verdict >> [published, refuse(decision)]
+    verdict >> [published, refuse(decision)] >> page
     if asks:
         hours = settings.gate.approval_hours
         verdict >> approval.AskForApproval(task_id="approve", gate="gate", hours=hours) >> published

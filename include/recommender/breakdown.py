@@ -73,11 +73,11 @@ class Part:
     items: Mask
     sizes: npt.NDArray[np.int64]
 
-    def recall(self, recommended: Lists, hit: Hits) -> float:
-        """Return Recall@K of the part's held-out items: mean over users that have one."""
+    def recall(self, recommended: Lists, hit: Hits) -> PerUser:
+        """Return Recall@K of the part's held-out items, for each of the users that have one."""
         found = (hit & self.items[np.maximum(recommended, 0)]).sum(axis=1)
         asked = self.sizes > 0
-        return float((found[asked] / self.sizes[asked]).mean()) if asked.any() else 0.0
+        return np.asarray(found[asked] / self.sizes[asked], dtype=np.float64)
 
     def facts(self) -> dict[str, int]:
         """Return how much the part holds, for the report."""
@@ -94,6 +94,21 @@ def parts(popularity: npt.NDArray[np.int64], population: Population) -> dict[str
     masks = (in_head, ~in_head & (popularity > 0))
     sizes = ((population.held_out @ mask.astype(np.float64)).astype(np.int64) for mask in masks)
     return {name: Part(mask, size) for name, mask, size in zip(PARTS, masks, sizes, strict=True)}
+
+
+def mean(values: PerUser) -> float:
+    """Return the mean, 0 over nobody."""
+    return float(values.mean()) if len(values) else 0.0
+
+
+def gain_error(candidate: PerUser, other: PerUser) -> float:
+    """Return the standard error of the mean paired difference over the same users.
+
+    sd(candidate - other) / sqrt(n), with n - 1 in the variance; 1 (nothing is known) below two users.
+    """
+    if len(candidate) < 2:
+        return 1.0
+    return float((candidate - other).std(ddof=1) / np.sqrt(len(candidate)))
 
 
 def lengths(k: int) -> list[int]:

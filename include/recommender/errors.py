@@ -45,6 +45,10 @@ class PrunedError(RecommenderError):
     """A version has been deleted by retention and does not come back."""
 
 
+class NotReproducedError(RecommenderError):
+    """A version, made again from its manifest, came out different or not at all."""
+
+
 class NotFoundError(RecommenderError):
     """An object that has to exist does not."""
 

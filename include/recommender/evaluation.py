@@ -85,6 +85,8 @@ class _Board:
     recalls: dict[str, PerUser] = field(default_factory=dict)
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     part_recalls: dict[str, dict[str, float]] = field(default_factory=dict)
+    part_errors: dict[str, dict[str, float]] = field(default_factory=dict)
+    candidate_parts: dict[str, PerUser] = field(default_factory=dict)
     overlaps: dict[str, float] = field(default_factory=dict)
     candidate: Lists | None = None
 
@@ -104,9 +106,15 @@ class _Board:
         self.recalls[name] = measured["recall"]
         self.scores[name] = self._scores(lists, measured)
         self.curves[name] = breakdown.curves(hit, self.population.sizes, self.ks)
-        self.part_recalls[name] = {p: part.recall(lists, hit) for p, part in self.parts.items()}
+        by_part = {p: part.recall(lists, hit) for p, part in self.parts.items()}
+        self.part_recalls[name] = {p: breakdown.mean(values) for p, values in by_part.items()}
+        self.part_errors[name] = {
+            p: breakdown.gain_error(self.candidate_parts[p], values)
+            for p, values in by_part.items()
+            if name != ALS and self.candidate_parts
+        }
         if name == ALS:
-            self.candidate = lists
+            self.candidate, self.candidate_parts = lists, by_part
         elif self.candidate is not None:
             self.overlaps[name] = beyond_accuracy.overlap(self.candidate, lists)
 
@@ -129,6 +137,9 @@ class _Board:
                 part: {
                     **self.parts[part].facts(),
                     "recall": {name: self.part_recalls[name][part] for name in names},
+                    "gain_error": {
+                        name: errors[part] for name, errors in self.part_errors.items() if errors
+                    },
                 }
                 for part in self.parts
             },
@@ -154,10 +165,16 @@ class _Board:
         }
 
     def _cohort(self, cohort: Cohort, names: list[str]) -> dict[str, Any]:
+        mine = self.recalls.get(ALS)
         return {
             "users": int(cohort.users.sum()),
             "rows": list(cohort.rows),
             "recall": {name: float(self.recalls[name][cohort.users].mean()) for name in names},
+            "gain_error": {
+                name: breakdown.gain_error(mine[cohort.users], self.recalls[name][cohort.users])
+                for name in names
+                if mine is not None and name != ALS
+            },
         }
 
 

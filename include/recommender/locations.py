@@ -75,6 +75,11 @@ class Run:
         """Return where the test of the loaded candidate writes."""
         return join(self.root, "verification")
 
+    @property
+    def page(self) -> str:
+        """Return where the page that tells the run to a person is written."""
+        return join(self.root, "report.html")
+
 
 @dataclass(frozen=True)
 class Locations:

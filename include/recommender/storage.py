@@ -227,7 +227,14 @@ def parse_json(data: bytes, uri: str) -> Any:  # noqa: ANN401 - JSON is any valu
         raise StorageError(message) from error
 
 
-def write(uri: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+def write(
+    uri: str,
+    data: bytes,
+    *,
+    if_absent: bool = False,
+    if_match: str | None = None,
+    content_type: str | None = None,
+) -> str:
     """Write a whole object and return its ETag.
 
     Args:
@@ -235,6 +242,7 @@ def write(uri: str, data: bytes, *, if_absent: bool = False, if_match: str | Non
         data: the content.
         if_absent: write only if nothing is there yet.
         if_match: write only over the object with this ETag.
+        content_type: what S3 tells a browser the content is; a disk has no place for it.
 
     Raises:
         ConflictError: the condition did not hold: someone else wrote first.
@@ -247,6 +255,8 @@ def write(uri: str, data: bytes, *, if_absent: bool = False, if_match: str | Non
         condition["IfNoneMatch"] = "*"
     if if_match is not None:
         condition["IfMatch"] = if_match
+    if content_type is not None:
+        condition["ContentType"] = content_type
     with _translated(uri):
         return s3_client().put_object(Bucket=bucket, Key=key, Body=data, **condition)["ETag"]
 

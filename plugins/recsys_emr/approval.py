@@ -40,6 +40,15 @@ class AskForApproval(ApprovalOperator):
         )
         self.gate = gate
 
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 - the provider's own
+        """Write the run's page for who has to answer, then ask; a missing page stops no question."""
+        decision = context["ti"].xcom_pull(task_ids=self.gate, key="decision")
+        try:
+            pipeline.write_page(decision)
+        except Exception:
+            self.log.exception("the run's page could not be written; asking without it")
+        return super().execute(context)
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:  # noqa: ANN401 - the provider's own
         """Record the answer, then go on or skip as the provider does."""
         if "error" not in event:

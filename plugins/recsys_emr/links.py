@@ -1,4 +1,4 @@
-"""Lead from a task in the Airflow UI to its cluster and to its logs."""
+"""Lead from a task in the Airflow UI to its cluster, to its logs and to the run's page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # as soon as the cluster is known, the buttons also work while the task waits.
 CLUSTER_KEY = "_link_ClusterLink"
 LOGS_KEY = "_link_LogsLink"
+PAGE_KEY = "_link_PageLink"
 
 
 class _StoredLink(BaseOperatorLink):
@@ -39,6 +40,13 @@ class LogsLink(_StoredLink):
 
     name = "EMR logs"
     key = LOGS_KEY
+
+
+class PageLink(_StoredLink):
+    """Open the run's page inside Airflow."""
+
+    name = "Run report"
+    key = PAGE_KEY
 
 
 def cluster_url(region: str, cluster_id: str) -> str:

@@ -301,6 +301,24 @@ def settle(decision: dict[str, Any], answer: gate.Answer) -> dict[str, Any]:
 
 
 @named_errors_are_final
+def write_page(decision: dict[str, Any]) -> str:
+    """Write the page of a decided run from what the run has left in S3; return its URI.
+
+    The decision is read from its record: a person may have answered since the gate decided.
+    """
+    from recommender import reporting  # here: matplotlib takes a second that no other task has
+
+    locations = environment.load().locations
+    attempt = gate.Decision.from_json(decision).attempt
+    where = attempt.recommender, attempt.snapshot, attempt.run_key
+    latest = gate.Decision.from_json(storage.read_json(locations.decision(*where)))
+    uri = locations.run(*where).page
+    page = reporting.render(reporting.gather(locations, latest))
+    storage.write(uri, page.encode(), content_type="text/html; charset=utf-8")
+    return uri
+
+
+@named_errors_are_final
 def champion_uri(recommender: Recommender) -> str | None:
     """Return the directory of the version in use; None before the first."""
     current = registry.read_champion(environment.load().locations, recommender.name)

@@ -88,6 +88,7 @@ def airflow(env: Environment) -> dict[str, Any]:
                 [_objects(env.work, "runs/"), _objects(env.work, "emr-logs/")],
             ),
             _allow("StageCode", ["s3:PutObject"], [_objects(env.work, "code/")]),
+            _allow("WritePages", ["s3:PutObject"], [f"{_objects(env.work, 'runs/')}/report.html"]),
             _allow("Publish", ["s3:GetObject", "s3:PutObject"], [_objects(env.models)]),
             *_keys(env, ["kms:Decrypt"]),
         ]

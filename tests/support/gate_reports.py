@@ -11,7 +11,7 @@ from recommender.gate import Attempt, ChampionRef, Decision, Policy, Rule
 
 Report = dict[str, Any]
 HALF_WIDTH = 1e-3  # of every interval in these reports
-POLICY = Policy()
+POLICY = Policy(max_cohort_drop=None, max_item_drop=None)  # the rules about the whole
 CHAMPION = ChampionRef(
     version="2017-11-30-0a1b2c3d",
     snapshot=dt.date(2017, 11, 30),
@@ -55,13 +55,13 @@ def groups(recalls: dict[str, float], users: int, held_out: int) -> Report:
     """Cohorts and item groups that agree with the whole: light and tail are found less often."""
     sizes = (users // 3, users // 3, users - 2 * (users // 3))
     cohorts = {
-        name: {"users": size, "rows": [1, 9], "recall": {}}
+        name: {"users": size, "rows": [1, 9], "recall": {}, "gain_error": {}}
         for name, size in zip(("light", "medium", "heavy"), sizes, strict=True)
     }
     head = held_out // 2
     items = {
-        "head": {"items": 40, "held_out": head, "recall": {}},
-        "tail": {"items": 900, "held_out": held_out - head, "recall": {}},
+        "head": {"items": 40, "held_out": head, "recall": {}, "gain_error": {}},
+        "tail": {"items": 900, "held_out": held_out - head, "recall": {}, "gain_error": {}},
     }
     for model, recall in recalls.items():
         parts = split(recall, sizes, (0.9, 1.0, 1.05)) if users else [0.0] * 3
@@ -69,6 +69,9 @@ def groups(recalls: dict[str, float], users: int, held_out: int) -> Report:
             cohort["recall"][model] = min(1.0, part)  # type: ignore[index]
         items["head"]["recall"][model] = min(1.0, recall * 1.5)  # type: ignore[index]
         items["tail"]["recall"][model] = recall / 2  # type: ignore[index]
+        for group in (*cohorts.values(), *items.values()):
+            if model != "als":
+                group["gain_error"][model] = 1e-4  # type: ignore[index]
     return {"cohorts": cohorts, "items": items}
 
 

@@ -12,7 +12,8 @@ from recommender.gate import Attempt, ChampionRef, Decision, Policy, decide
 from recommender.locations import MANIFEST, Locations, join
 
 NAME = "shop"
-POLICY = Policy(min_users=1, min_held_out=1)
+# The reports here have no cohorts and no item groups.
+POLICY = Policy(min_users=1, min_held_out=1, max_cohort_drop=None, max_item_drop=None)
 NOON = dt.datetime(2018, 2, 1, 12, tzinfo=dt.UTC)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recommender.gate.document import Node, refuse
-from recommender.gate.policy import CHAMPION, Action
+from recommender.gate.policy import CANDIDATE, CHAMPION, Action
 
 COHORTS = ("light", "medium", "heavy")
 ITEM_GROUPS = ("head", "tail")
@@ -21,10 +21,12 @@ class Group:
     Attributes:
         size: users of the cohort; held-out interactions of the item group.
         recall: Recall@K in it of the candidate, the declared baselines and any champion.
+        gain_error: standard error of the candidate's mean paired gain over each of the others.
     """
 
     size: int
     recall: dict[str, float]
+    gain_error: dict[str, float]
 
 
 def read_cohorts(root: Node, recall: Mapping[str, float], users: int) -> dict[str, Group]:
@@ -63,9 +65,11 @@ def read_item_groups(root: Node, models: Sequence[str], held_out: int) -> dict[s
 def _groups(node: Node, names: Sequence[str], size: str, models: Sequence[str]) -> dict[str, Group]:
     groups = {}
     for name in names:
-        recall = node[name]["recall"]
+        recall, error = node[name]["recall"], node[name]["gain_error"]
         groups[name] = Group(
-            node[name][size].count(), {model: recall[model].number(0, 1) for model in models}
+            node[name][size].count(),
+            {model: recall[model].number(0, 1) for model in models},
+            {model: error[model].number(0, 1) for model in models if model != CANDIDATE},
         )
     return groups
 

@@ -39,13 +39,14 @@ class Policy:
     min_coverage: float = 0.01
     """Share of the catalogue that appears in some user's list."""
 
-    max_cohort_drop: float | None = None
+    max_cohort_drop: float | None = 0.1
     """Share of Recall@K that light, medium or heavy users may lose against the champion (against the
-    strongest baseline before the first). Cohorts below ``min_users`` are not judged. Null: no rule."""
+    strongest baseline before the first), if the loss is beyond two standard errors. Cohorts below
+    ``min_users`` are not judged. Null: no rule."""
 
-    max_item_drop: float | None = None
-    """Share of Recall@K that head or tail items may lose against the champion. Groups with fewer
-    held-out rows than ``min_held_out`` are not judged. Null: no rule."""
+    max_item_drop: float | None = 0.25
+    """The same for head and tail items, against the champion only. Groups with fewer held-out rows
+    than ``min_held_out`` are not judged. Null: no rule."""
 
     min_overlap: float = 0.1
     """Share of the champion's lists that the candidate's keep: below, users meet another shop."""

@@ -70,7 +70,7 @@ def settings(name: str, **sections: object) -> dict[str, object]:
         },
         "evaluate": {"k": 10, "bootstrap_samples": 300},
         # So small a shop scatters: two models of equal worth may differ by a tenth.
-        "gate": {"min_held_out": 200, "champion_tolerance": 0.3},
+        "gate": {"min_held_out": 200, "champion_tolerance": 0.3, "max_cohort_drop": 0.5},
         **sections,
     }
 

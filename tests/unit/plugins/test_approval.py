@@ -120,7 +120,7 @@ def test_silence_is_a_rejection_and_the_wait_holds_no_short_limit() -> None:
 def test_the_question_is_the_decisions_table() -> None:
     decision = decide(make_report(champion=0.039), ASKS, attempt(), CHAMPION)
     text = question(decision.to_json(), "https://airflow/recsys/report")
-    assert text.startswith("**promoted (once approved)**: All 9 rules pass.")
+    assert text.startswith("**promoted (once approved)**: All 11 rules pass.")
     for rule in decision.rules:
         assert f"| {rule.name} | pass |" in text
     assert text.endswith("[The run report](https://airflow/recsys/report)")

@@ -75,7 +75,26 @@ def test_each_guardrail_alone_refuses(document: Report, rule: str, words: str) -
     decision = decide(document, STRICT, attempt(), CHAMPION)
     assert (decision.verdict, failed(decision)) == ("refused", [rule])
     assert words in decision.reason
-    assert decide(document, Policy(min_overlap=0), attempt(), CHAMPION).verdict == "promoted"
+    lax = replace(STRICT, max_cohort_drop=None, max_item_drop=None, min_overlap=0.0)
+    assert decide(document, lax, attempt(), CHAMPION).verdict == "promoted"
+
+
+def test_a_loss_within_two_standard_errors_is_chance_and_refuses_nothing() -> None:
+    few_hits = with_value(report(), "items", "tail", "recall", "als", 0.01)
+    for error, passes in ((0.0047, False), (0.0048, True)):  # it loses 0.0095
+        noisy = with_value(few_hits, "items", "tail", "gain_error", "champion", error)
+        rule = outcome(decide(noisy, STRICT, attempt(), CHAMPION), "spares_head_and_tail")
+        assert rule.passed is passes
+        assert ("which may be chance" in rule.sentence) is passes
+
+
+def test_a_certain_loss_is_found_behind_a_larger_one_that_may_be_chance() -> None:
+    document = with_value(report(), "items", "tail", "recall", "als", 0.001)
+    document = with_value(document, "items", "tail", "gain_error", "champion", 0.5)
+    document = with_value(document, "items", "head", "recall", "als", 0.03)
+    decision = decide(document, STRICT, attempt(), CHAMPION)
+    assert failed(decision) == ["spares_head_and_tail"]
+    assert "the head ones fare worst" in decision.reason
 
 
 def test_before_the_first_champion_cohorts_stand_against_the_strongest_baseline() -> None:
@@ -136,6 +155,7 @@ def test_an_overlap_that_is_not_measured_warns_or_refuses_by_the_policy() -> Non
         (with_value(report(), "cohorts", "light", "recall", {}), "cohorts.light.recall.als is mis"),
         (with_value(report(), "cohorts", "light", "recall", "als", -0.1), "number from 0 to 1"),
         (with_value(report(), "items", {}), "items.head is missing"),
+        (with_value(report(), "items", "tail", "gain_error", {}), "gain_error.popularity is miss"),
         (with_value(report(), "overlap", "champion", 1.2), "overlap.champion should be a number"),
     ],
 )
