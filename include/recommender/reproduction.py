@@ -50,9 +50,9 @@ class Reproduction:
     def lines(self) -> Iterator[str]:
         """Yield what a person reads, the answer first."""
         yield f"{self.answer}: {self._reason()}"
-        for name, (then, now) in self.environment.items():
-            yield f"  {name} was {then}, is {now}"
-        for name, _ in sorted(self.files.items()):
+        for name, (was, found) in self.environment.items():
+            yield f"  {name} was {was}, is {found}"
+        for name in sorted(self.files):
             yield f"  file {name} differs"
         for (model, metric), (then, now) in sorted(self.metrics.items()):
             yield f"  {model} {metric} was {then:.6g}, is {now:.6g}"
