@@ -34,7 +34,7 @@ import numpy as np
 
 BLOCK = 100_000  # rows: about 55 MB of text, a good bite for a process
 BEGIN, DAYS = 1_388_534_400, 1_737  # 2014-01-01 to 2018-10-03, where the 2018 release ends
-_BYTES_PER_ROW = {"amazon_2014": 610, "amazon_2018": 590, "amazon_2023": 540}
+_BYTES_PER_ROW = {"amazon_2014": 500, "amazon_2018": 540, "amazon_2023": 500}
 _OWN_TASTE = 0.7
 
 # What becomes of a dirty row; the reason that preprocessing gives is beside it.
@@ -194,7 +194,7 @@ def write(model: Model, folder: Path, files: int = 1, *, compress: bool, process
     """Write the files and ``summary.json``; return the bytes of text."""
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "json.gz" if compress else "json"
-    shares = np.array_split(np.arange(_n_blocks(model)), files)
+    shares = np.array_split(np.arange(_n_blocks(model)), min(files, _n_blocks(model)))
     jobs = [(folder / f"part-{n:05d}.{suffix}", share.tolist()) for n, share in enumerate(shares)]
     work = partial(_write_file, model)
     with ProcessPoolExecutor(processes) as pool:

@@ -45,7 +45,7 @@ def read(
         the line as text, the reason why it cannot be read (None if it can), and the text of each
         key: a number as it is written, true and false in lower case, None where it is absent.
     """
-    line = (raw if isinstance(raw, str) else bytes(raw).decode("utf-8", "replace")).rstrip("\r")
+    line = (raw if isinstance(raw, str) else bytes(raw).decode("utf-8", "replace")).rstrip("\r\n")
     text = line.strip(SPACE)
     reason = _fault(text)
     if reason:

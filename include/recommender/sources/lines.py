@@ -34,7 +34,7 @@ UNSETTLED = "unsettled"  # to be read again
 _PLACE = (c.FILE, BLOCK, POSITION)
 _PARSED = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.CONFIDENCE)
 _TIME, _NUMBER = "time", "number"
-_BLANKS = f"{careful.SPACE}\u00a0"
+_ONLY_BLANKS = f"^[{careful.SPACE}\u00a0]*\\z"
 # Numbers that are no integer, NaN, objects and lists: each engine writes those in its own way.
 _ODD_ID = "^([{\\[-]|[0-9]+[.eE]|(?i:nan|inf))|\ufffd"
 
@@ -132,7 +132,8 @@ def _read_fast(
     engine = engines.current()
     place = (*_PLACE, c.RAW)
     # Trimming a set of characters walks the whole line; most lines need none of it.
-    tight = F.col(c.RAW).startswith("{") & F.col(c.RAW).endswith("}")
+    closed = F.col(c.RAW).endswith("}") | F.col(c.RAW).endswith("}\n")
+    tight = F.col(c.RAW).startswith("{") & closed
     text = F.when(tight, F.col(c.RAW)).otherwise(F.btrim(F.col(c.RAW), F.lit(careful.SPACE)))
     frame = lines.select(*place, text.alias(TEXT))
     empty, deep = F.col(TEXT) == "", _may_be_deep(F.col(TEXT))
@@ -187,7 +188,7 @@ def _rules(source: Source, settings: Preprocess, latest: int | None) -> list[Rul
     for what in (c.USER_ID, c.ITEM_ID):
         rules += [
             Rule(f"{what}_missing", F.col(what).isNull()),
-            Rule(f"{what}_blank", F.btrim(F.col(what), F.lit(_BLANKS)) == ""),
+            Rule(f"{what}_blank", F.col(what).rlike(_ONLY_BLANKS)),
         ]
     rules += [
         Rule("timestamp_missing", F.col(_TIME).isNull()),

@@ -124,7 +124,7 @@ def _placed(bad: DataFrame, tally: Tally) -> DataFrame:
     ]
     schema = {c.FILE: "string", BLOCK: "bigint", "name": "string", _FIRST: "bigint"}
     known = engines.current().frame(places, schema)
-    placed = bad.join(known.hint("broadcast"), [c.FILE, BLOCK]).select(
+    placed = bad.join(known, [c.FILE, BLOCK]).select(
         F.col("name").alias(c.FILE),
         (F.col(_FIRST) + F.col(POSITION)).alias(c.LINE),
         c.REASON,

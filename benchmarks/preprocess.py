@@ -1,0 +1,118 @@
+"""Measure raw JSON to dataset beside the ways people write it by hand, in one run.
+
+    python benchmarks/generate.py --bytes 1e9 --files 40 --dirt 0.001 --output /tmp/data
+    PYTHONPATH=include python benchmarks/preprocess.py /tmp/data pandas_loop polars plain_duckdb ours_duckdb
+
+Each contender is a process of its own, one after the other, over files that were read once before
+(so that none pays for a cold disk). Memory is the largest sum of the resident sets of the process
+and its children, looked at five times a second. The first contender named is what ratios refer to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess_contenders import CONTENDERS
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Hold one contender's figures; ``failed`` says how it ended if it did not finish."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    failed: str = ""
+
+
+def measure(name: str, raw: Path, limit_bytes: float) -> Measured:
+    """Run one contender in a process group of its own; end it above a limit of memory."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=raw.parent) as out:
+        began, cpu = time.monotonic(), _children_cpu()
+        command = [sys.executable, str(Path(__file__).with_name("preprocess_contenders.py"))]
+        process = subprocess.Popen([*command, name, str(raw), out], start_new_session=True)
+        peak, failed = 0, ""
+        while process.poll() is None:
+            peak = max(peak, _resident(process.pid))
+            if peak > limit_bytes and not failed:
+                failed = f"ended above {limit_bytes / 2**30:.0f} GiB"
+                os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(0.2)
+        if process.returncode and not failed:
+            failed = f"exit {process.returncode}"
+        return Measured(name, time.monotonic() - began, _children_cpu() - cpu, peak, failed)
+
+
+def _children_cpu() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _resident(session: int) -> int:
+    """Add up the resident sets of a session's processes."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == session:
+                    total += int((entry / "statm").read_text().split()[1]) * _PAGE
+            except (OSError, ValueError):
+                continue  # it ended meanwhile
+    return total
+
+
+def table(rows: int, size: int, found: list[Measured]) -> str:
+    """Lay the figures out as Markdown."""
+    first = found[0]
+    lines = [
+        f"{rows:,} reviews, {size / 1e9:.1f} GB of JSON, {os.cpu_count()} cores",
+        "",
+        f"| contender | seconds | CPU s | reviews/s | peak GiB | x {first.name} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for m in found:
+        if m.failed:
+            lines.append(f"| {m.name} | {m.failed} | | | {m.peak_bytes / 2**30:.2f} | |")
+            continue
+        ratio = "" if first.failed else f"{first.seconds / m.seconds:.2f}"
+        lines.append(
+            f"| {m.name} | {m.seconds:.1f} | {m.cpu_seconds:.1f} | {rows / m.seconds:,.0f} "
+            f"| {m.peak_bytes / 2**30:.2f} | {ratio} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the arguments, run the contenders, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("raw", type=Path, help="folder from generate.py, 2018 format, plain")
+    parser.add_argument("contenders", nargs="+", choices=list(CONTENDERS))
+    parser.add_argument("--limit-gib", type=float, default=12, help="end a contender above this")
+    arguments = parser.parse_args()
+    files = sorted(arguments.raw.glob("*.json"))
+    size = sum(f.stat().st_size for f in files)
+    summary = json.loads((arguments.raw / "_summary.json").read_text())
+    rows = round(summary["rows"] * size / summary["text_bytes"])
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+    limit = arguments.limit_gib * 2**30
+    found = [measure(name, arguments.raw, limit) for name in arguments.contenders]
+    print(table(rows, size, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
