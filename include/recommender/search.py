@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +90,8 @@ def search(
     seed: int,
     done: Sequence[Trial] = (),
     keep: Keep = lambda _: None,
+    *,
+    workers: int = 1,
 ) -> list[Trial]:
     """Run trials within the budget of ``space`` and return all of them, in order.
 
@@ -104,6 +105,7 @@ def search(
         seed: of the proposals.
         done: whole batches of an interrupted search of the same arguments, to go on from.
         keep: stores the trials after every batch.
+        workers: trials run at the same time; any number gives the same trials.
     """
     study, trials = _study(space), list(done)
     for trial in trials:
@@ -116,7 +118,7 @@ def search(
                     f"search: {space.minutes:g} minutes are over after {len(trials)} trials"
                 )
                 break
-            trials += _batch(study, run_trial, start, space, seed, len(trials))
+            trials += _batch(study, run_trial, start, space, seed, len(trials), workers)
             keep(trials)
             _report(trials, len(done), space, began)
     return trials
@@ -203,6 +205,7 @@ def _batch(
     space: config.Search,
     seed: int,
     number: int,
+    workers: int,
 ) -> list[Trial]:
     """Propose and run the trials from ``number`` on that go side by side."""
     if number == 0:
@@ -221,7 +224,7 @@ def _batch(
         found = run_trial(_setting(start, space, trial.params), hopeless)
         return Trial(**{**vars(found), "params": dict(trial.params)})
 
-    with ThreadPoolExecutor(min(size, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(size, workers)) as pool:
         found = list(pool.map(run, asked))
     # Told only now, so that no trial of the batch is judged by another.
     for trial, result in zip(asked, found, strict=True):

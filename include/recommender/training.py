@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,13 +144,25 @@ def _choose(
         lists = model.recommend(population.users, evaluate.k, filtered).items
         return float(metrics.per_user(lists, population)["recall"].mean())
 
+    cores = settings.threads or os.cpu_count() or 1
+    workers = min(plan.space.parallel, cores)
+
     def run_trial(setting: config.Als, hopeless: Hopeless) -> Trial:
-        model = Als(setting, settings.seed, settings.threads)
+        # A share of the cores each: OpenMP's threads spin while they wait for one another.
+        model = Als(setting, settings.seed, cores // workers)
         return fit_trial(model, training, measure, hopeless)
 
     _log.info(f"choosing settings on the validation window ({plan.mode}): {population.counts}")
     bars = {name: measure(model.fit(training)) for name, model in baselines.items()}
-    trials = search(run_trial, plan.start, plan.space, settings.seed, study.done(), study.keep)
+    trials = search(
+        run_trial,
+        plan.start,
+        plan.space,
+        settings.seed,
+        study.done(),
+        study.keep,
+        workers=workers,
+    )
     _compare_with_popularity(best(trials), bars)
     return {
         "mode": plan.mode,
