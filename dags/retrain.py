@@ -28,7 +28,14 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, get_current_context, task
+from airflow.sdk import (
+    DAG,
+    CronTriggerTimetable,
+    Param,
+    TaskGroup,
+    get_current_context,
+    task,
+)
 
 from recommender import config, environment
 from recommender.config import Recommender
@@ -138,6 +145,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         preprocess >> profile >> to_train
         train >> metrics >> verdict
         follow(settings, run, verdict)
+        judge(dag)
     return dag
 
 
@@ -216,6 +224,24 @@ def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN4
     if asks:
         hours = settings.gate.approval_hours
         verdict >> approval.AskForApproval(task_id="approve", gate="gate", hours=hours) >> published
+
+
+def judge(dag: DAG) -> None:
+    """Let a last task say how the run has ended: red as soon as any task has failed.
+
+    Airflow looks at the last tasks only. When a person marks a run as failed, it skips what has not
+    begun, except for the teardowns; once those have run, all last tasks are skipped and the run would
+    be green. So the last task is one that Airflow does not skip.
+    """
+    judged, ends = [one.task_id for one in dag.tasks if not one.is_teardown], list(dag.leaves)
+
+    @task
+    def judge_run() -> None:
+        """Fail if a task of the run has failed."""
+        pipeline.judge_run(get_current_context(), judged)
+
+    last: Any = judge_run()
+    ends >> last.as_teardown(on_failure_fail_dagrun=True)
 
 
 def planned(settings: Recommender, config_file: Path, run: Any) -> Any:  # noqa: ANN401 - XComArgs

@@ -300,6 +300,25 @@ def settle(decision: dict[str, Any], answer: gate.Answer) -> dict[str, Any]:
     return settled.to_json()
 
 
+def judge_run(context: Context, judged: list[str]) -> None:
+    """Fail if one of the run's tasks has failed.
+
+    Args:
+        context: the task's.
+        judged: ids of the tasks that count; clean-up does not.
+
+    Raises:
+        AirflowFailException: one has.
+    """
+    run = context["dag_run"]
+    failed = context["ti"].get_ti_count(
+        dag_id=run.dag_id, run_ids=[run.run_id], task_ids=judged, states=["failed"]
+    )
+    if failed:
+        message = f"{failed} of the run's tasks failed or were marked as failed: see there"
+        raise AirflowFailException(message)
+
+
 @named_errors_are_final
 def write_page(decision: dict[str, Any]) -> str:
     """Write the page of a decided run from what the run has left in S3; return its URI.

@@ -41,6 +41,18 @@ def test_a_failure_is_never_overtaken_by_a_skip(dag: DAG) -> None:
             assert dag.get_task(task_id).trigger_rule == "none_failed", task_id
 
 
+def test_the_last_task_is_one_that_airflow_never_skips_and_it_alone_decides_the_colour(
+    dag: DAG,
+) -> None:
+    """Marking a run as failed skips what has not begun, and a run of skipped last tasks is green."""
+    (last,) = dag.leaves
+    assert last.task_id == "judge_run"
+    assert last.is_teardown
+    assert last.on_failure_fail_dagrun
+    everything = last.get_flat_relative_ids(upstream=True)
+    assert everything == {task.task_id for task in dag.tasks} - {"judge_run"}
+
+
 @pytest.mark.parametrize("stage", ["preprocess", "train"])
 def test_every_cluster_has_a_teardown_behind_its_setup(dag: DAG, stage: str) -> None:
     submit, terminate = dag.get_task(f"{stage}.submit"), dag.get_task(f"{stage}.terminate")

@@ -129,3 +129,22 @@ def test_a_run_whose_version_was_rolled_back_ends_registered_and_says_so(tmp_pat
         again = pipeline.publish(shop, run, {}, decision.to_json())
     assert (first["verdict"], again["verdict"]) == ("promoted", "registered")
     assert "was rolled back" in again["reason"]
+
+
+@pytest.mark.parametrize("failed", [0, 2])
+def test_a_run_in_which_a_task_failed_is_judged_as_failed(failed: int) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def count(**kwargs: Any) -> int:
+        asked.append(kwargs)
+        return failed
+
+    run = SimpleNamespace(dag_id="retrain_shop", run_id="manual__1")
+    context: Any = {"dag_run": run, "ti": SimpleNamespace(get_ti_count=count)}
+    if failed:
+        with pytest.raises(AirflowFailException, match="2 of the run's tasks failed"):
+            pipeline.judge_run(context, ["a", "b"])
+    else:
+        pipeline.judge_run(context, ["a", "b"])
+    wanted = {"dag_id": "retrain_shop", "run_ids": ["manual__1"], "task_ids": ["a", "b"]}
+    assert asked == [{**wanted, "states": ["failed"]}]
