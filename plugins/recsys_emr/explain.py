@@ -41,7 +41,7 @@ def explain_late(
 ) -> Failure:
     """Log the last lines of the step that was at work, and return the time-out."""
     _show_steps(outcome.cut_short, cluster_id, root, patience)
-    text = f"cluster {cluster_id} did not end within {minutes:.0f} minutes and is being terminated"
+    text = f"cluster {cluster_id} did not end within {minutes:g} minutes and is being terminated"
     return _logged(failure_of(Kind.TIME_OUT, text))
 
 

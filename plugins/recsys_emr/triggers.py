@@ -109,6 +109,8 @@ class ClusterEndTrigger(BaseTrigger):
         Marked as succeeded too: it says that nobody waits for the cluster any longer, and the
         teardown, which runs next, would terminate it anyway. Its output is then what is in S3.
         """
+        # Said before it is done: Airflow gives it half a minute, and takes no word after that.
+        self.log.info("task was killed: terminating cluster %s", self.cluster_id)
         for attempt in range(1, _KILL_ATTEMPTS + 1):
             try:
                 await self._terminate()
@@ -118,7 +120,6 @@ class ClusterEndTrigger(BaseTrigger):
                     raise
                 await asyncio.sleep(2.0**attempt * random.uniform(0.5, 1))  # noqa: S311 - as above
             else:
-                self.log.info("task was killed: terminating cluster %s", self.cluster_id)
                 return
 
     async def _terminate(self) -> None:
