@@ -11,10 +11,10 @@ LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 export PYTHONPATH := include:plugins
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-dev demo up down airflow plan prices policies wheelhouse env recsys test check format lock clean
+.PHONY: help setup setup-dev demo up down airflow plan prices policies wheelhouse env recsys test test-faults check format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the environment (Python 3.11 is enough)
 
@@ -67,6 +67,10 @@ wheelhouse: setup ## Wheels for the nodes: make wheelhouse ARCH=arm64 [OUT=folde
 
 test: setup-dev ## Run all tests
 	$(BIN)/python -m pytest
+
+test-faults: setup-dev ## Play every fault at every moment of a run: make test-faults [OUT=table.md], half an hour
+	$(BIN)/python -m pytest tests/integration/pipeline/test_faults.py -m "faults or not faults" --fault-table $(or $(OUT),var/faults.md); \
+	    code=$$?; cat $(or $(OUT),var/faults.md); exit $$code
 
 check: setup-dev ## Formatter, linter, types, secrets, compose file, locks
 	$(BIN)/ruff format --check .

@@ -54,3 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden files again from what the code does now; review them as a diff",
     )
+    parser.addoption(
+        "--fault-table",
+        metavar="FILE",
+        help="write how every fault that was played has ended, as a Markdown table",
+    )

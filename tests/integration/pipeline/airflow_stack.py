@@ -80,6 +80,13 @@ class Stack:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
+    def unpause(self, dag_id: str) -> None:
+        def parsed() -> bool:
+            return dag_id in {dag["dag_id"] for dag in self.call("GET", "/dags?limit=100")["dags"]}
+
+        await_that(parsed, 180, f"{dag_id} to be parsed")
+        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         body = {"logical_date": None, "conf": conf}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
@@ -115,7 +122,9 @@ class Stack:
 
 
 @contextmanager
-def running(home: Path, aws: dict[str, str], config: Path) -> Iterator[Stack]:
+def running(
+    home: Path, aws: dict[str, str], config: Path, *, parallelism: int = 4
+) -> Iterator[Stack]:
     """Start every component, wait until all are healthy, and stop them for certain."""
     port = free_port()
     passwords = home / "passwords.json"
@@ -126,6 +135,12 @@ def running(home: Path, aws: dict[str, str], config: Path) -> Iterator[Stack]:
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
+        # On a busy machine a writer waits for longer than SQLite's five seconds. Another database, such as
+        # a Postgres, may be named outside.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": os.environ.get(
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{home}/airflow.db?timeout=60"
+        ),
         # A killed scheduler's tasks are found again after this; the default is five minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",

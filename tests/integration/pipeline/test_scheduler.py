@@ -24,14 +24,6 @@ def stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         yield running
 
 
-def unpause(stack: Stack, dag_id: str) -> None:
-    def parsed() -> bool:
-        return dag_id in {dag["dag_id"] for dag in stack.call("GET", "/dags?limit=100")["dags"]}
-
-    await_that(parsed, 120, f"{dag_id} to be parsed")
-    stack.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-
-
 def verdicts(recommender: str) -> dict[str, str]:
     """Return snapshot -> verdict of every recorded decision."""
     root = LOCATIONS.decisions(recommender)
@@ -43,7 +35,7 @@ def verdicts(recommender: str) -> dict[str, str]:
 
 
 def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud: Cloud) -> None:
-    unpause(stack, "retrain_shop")
+    stack.unpause("retrain_shop")
     run_id = stack.trigger("retrain_shop", {"snapshot": "2024-03-31"})
 
     def waiting() -> bool:
@@ -63,7 +55,7 @@ def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud
 
 def test_a_backfill_leaves_the_newest_as_champion_though_it_came_first(stack: Stack) -> None:
     dag_id = "retrain_shop_backwards"
-    unpause(stack, dag_id)
+    stack.unpause(dag_id)
     stack.command(
         *("backfill", "create", "--dag-id", dag_id, "--max-active-runs", "1", "--run-backwards"),
         *("--from-date", "2024-01-31", "--to-date", "2024-04-01"),
@@ -102,7 +94,7 @@ def test_the_trigger_form_starts_a_run(stack: Stack, tmp_path: Path) -> None:
         pytest.skip("no Chromium on the PATH to drive the form with (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
-    unpause(stack, "retrain_shop_bad")
+    stack.unpause("retrain_shop_bad")
     before = {run["dag_run_id"] for run in stack.runs("retrain_shop_bad")}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
