@@ -5,6 +5,7 @@ A published version holds the same files, so one loader serves both.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -82,6 +83,19 @@ def load(uri: str, *, verify: bool = True) -> Candidate:
             items=_read_ids(directory / _ITEMS, ITEM_ID),
             about=sealed.about,
         )
+
+
+def read_user_ids(uri: str) -> list[str]:
+    """Read the ids of the users that a candidate or version knows, and nothing else of it.
+
+    Raises:
+        NotFoundError: it has no table of users.
+    """
+    with tempfile.TemporaryDirectory(prefix="recsys-") as directory:
+        path = Path(directory) / _USERS
+        storage.download(join(uri, _USERS), path)
+        ids: list[str] = _read_ids(path, USER_ID).to_pylist()
+        return ids
 
 
 def _kind(uri: str) -> str:

@@ -122,7 +122,9 @@ def roll_back(
     return _move(locations, request, before, replace(after, withdrawn=withdrawn))
 
 
-def target_of_rollback(locations: Locations, recommender: str) -> tuple[str, str]:
+def target_of_rollback(
+    locations: Locations, recommender: str, target: str | None = None
+) -> tuple[str, str]:
     """Say which version a rollback would leave and to which it would return.
 
     Raises:
@@ -130,7 +132,7 @@ def target_of_rollback(locations: Locations, recommender: str) -> tuple[str, str
     """
     before = _champion(locations, recommender)
     records = pointer.history(locations, recommender)
-    return before.champion.version, _earlier_champion(records)
+    return before.champion.version, target or _earlier_champion(records)
 
 
 def _champion(locations: Locations, recommender: str) -> Pointer:
@@ -148,7 +150,7 @@ def _expect(before: Pointer, expected: str | None) -> None:
     if expected and before.champion.version != expected:
         message = (
             f"expected champion {expected}, found {before.champion.version}: the champion has moved. "
-            "Look at it (`recsys history`) and decide again."
+            "Look at it (`recsys champions`) and decide again."
         )
         raise ConflictError(message)
 
@@ -173,6 +175,8 @@ def _earlier_champion(records: list[ChampionRef]) -> str:
     for record in reversed(records):
         if record.version != present.version and record.run_key not in present.withdrawn:
             return record.version
+    if records[0].previous:  # replaced before there was a history
+        return records[0].previous
     message = (
         f"expected a champion before {present.version}, found none that was not rolled back. "
         "`recsys list` shows the versions; `recsys promote VERSION` takes any of them."

@@ -19,6 +19,7 @@ from recommender import catalogue, pointer, storage, tombstones
 from recommender.catalogue import Version
 from recommender.changes import Request
 from recommender.errors import ConflictError, NotFoundError
+from recommender.gate import ChampionRef
 from recommender.locations import MANIFEST, Locations, join
 from recommender.pointer import Pointer
 
@@ -123,7 +124,7 @@ def _referenced(locations: Locations, recommender: str, policy: Policy) -> dict[
     Raises:
         NotFoundError: there is no champion.
     """
-    records = pointer.history(locations, recommender, policy.champions)
+    records = _moves(locations, recommender, policy.champions)
     if not records:
         message = (
             f"expected a champion of {recommender}, found none: without one nothing says which "
@@ -137,6 +138,17 @@ def _referenced(locations: Locations, recommender: str, policy: Policy) -> dict[
         if record.previous:
             reasons.setdefault(record.previous, f"champion before record {record.sequence}")
     return {**reasons, records[-1].version: "champion"}
+
+
+def _moves(locations: Locations, recommender: str, count: int) -> list[ChampionRef]:
+    """Read the last records by which the champion moved: those of prunes do not count."""
+    read = count
+    while True:
+        records = pointer.history(locations, recommender, read)
+        moves = [r for r in records if not r.change or r.change.action != "prune"]
+        if len(moves) >= count or len(records) < read:
+            return moves[-count:]
+        read *= 2
 
 
 def _fate(

@@ -54,6 +54,14 @@ def write(
     raise ConflictError(message)
 
 
+def read(locations: Locations, recommender: str, version: str) -> dict[str, Any] | None:
+    """Read the tombstone of a version, whether it counts or not; None if there is none."""
+    try:
+        return _read(locations.tombstone(recommender, version))[0]
+    except NotFoundError:
+        return None
+
+
 def burial(
     locations: Locations, recommender: str, version: str, seen: Pointer | None
 ) -> Change | None:

@@ -7,11 +7,12 @@ same run simply builds it again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from recommender import manifest, storage
-from recommender.errors import ConflictError, ManifestError, NotFoundError, ReportError
+from recommender.errors import ConflictError, ManifestError, ReportError
 from recommender.gate import Decision, MalformedReportError, read_evidence
 from recommender.locations import MANIFEST, REPORT, join
 from recommender.manifest import File, Manifest
@@ -22,12 +23,13 @@ _THREADS = 8  # server-side copies wait on S3, not on this machine
 
 
 def version_id(decision: Decision, candidate_uri: str) -> str:
-    """Return ``<snapshot>-<8 hex>``, the hex from the run's key and the candidate's manifest.
+    """Return ``<snapshot>-<8 hex>``, the hex from the run's key and the model's content.
 
-    The same run and candidate give the same id, so a retry meets its own work.
+    The same run and model give the same id, so a retry meets its own work, and a whole run that is
+    repeated (training is repeatable) meets the version that it has published before.
     """
-    attempt = decision.attempt
-    return _identity(attempt.snapshot.isoformat(), attempt.run_key, _manifest_sha256(candidate_uri))
+    attempt, files = decision.attempt, manifest.read(candidate_uri, "candidate").files
+    return _identity(attempt.snapshot.isoformat(), attempt.run_key, files)
 
 
 def check_identity(version: str, sealed: Manifest, uri: str) -> None:
@@ -37,8 +39,7 @@ def check_identity(version: str, sealed: Manifest, uri: str) -> None:
         ManifestError: it belongs to another version, copied or left here.
     """
     about = sealed.about
-    keys = ("snapshot", "run_key", "candidate_manifest_sha256")
-    found = _identity(*(str(about.get(key)) for key in keys))
+    found = _identity(str(about.get("snapshot")), str(about.get("run_key")), sealed.files)
     if found != version:
         message = (
             f"{join(uri, MANIFEST)}: expected the manifest of {version}, found that of {found}"
@@ -46,8 +47,11 @@ def check_identity(version: str, sealed: Manifest, uri: str) -> None:
         raise ManifestError(message)
 
 
-def _identity(snapshot: str, run_key: str, candidate_sha256: str) -> str:
-    digest = hashlib.sha256(f"{run_key}\n{candidate_sha256}".encode()).hexdigest()
+def _identity(snapshot: str, run_key: str, files: Mapping[str, File]) -> str:
+    """Hash the model's files; JSON beside them tells of a fit or a verdict (seconds, dates)."""
+    model = (name for name in sorted(files) if "/" in name or not name.endswith(".json"))
+    content = "\n".join(f"{name} {files[name].sha256}" for name in model)
+    digest = hashlib.sha256(f"{run_key}\n{content}".encode()).hexdigest()
     return f"{snapshot}-{digest[:8]}"
 
 
@@ -64,9 +68,9 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
         ManifestError: the candidate, the report or the version is damaged.
         ReportError: the report is another one than the decision rests on.
     """
-    candidate_sha256 = _manifest_sha256(candidate_uri)
     if not storage.exists(join(uri, MANIFEST)):
         candidate = manifest.verify(candidate_uri, "candidate")
+        candidate_sha256 = storage.sha256(join(candidate_uri, MANIFEST))
         report = _read_report(decision, report_uri, candidate_sha256)
         _copy_files(candidate, candidate_uri, report_uri, uri)
         verdict = _write_once(join(uri, DECISION), decision.to_json())["verdict"]
@@ -84,19 +88,8 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
         _write_once(join(uri, MANIFEST), sealed.to_json())
     found = manifest.read(uri, KIND)
     _check_sizes(uri, found)
-    made_by = found.about.get("run_key"), found.about.get("candidate_manifest_sha256")
-    if made_by != (decision.attempt.run_key, candidate_sha256):
-        message = f"expected {uri} to come from {decision.attempt.run_key}, found {made_by[0]}"
-        raise ManifestError(message)
+    check_identity(uri.rsplit("/", 1)[-1], found, uri)
     return storage.sha256(join(uri, MANIFEST))
-
-
-def _manifest_sha256(candidate_uri: str) -> str:
-    try:
-        return storage.sha256(join(candidate_uri, MANIFEST))
-    except NotFoundError:
-        manifest.read(candidate_uri, "candidate")  # raises the sentence that says what to look at
-        raise
 
 
 def _read_report(decision: Decision, report_uri: str, candidate_sha256: str) -> dict[str, Any]:

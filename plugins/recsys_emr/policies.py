@@ -90,6 +90,8 @@ def airflow(env: Environment) -> dict[str, Any]:
             _allow("StageCode", ["s3:PutObject"], [_objects(env.work, "code/")]),
             _allow("WritePages", ["s3:PutObject"], [f"{_objects(env.work, 'runs/')}/report.html"]),
             _allow("Publish", ["s3:GetObject", "s3:PutObject"], [_objects(env.models)]),
+            # Retention, and a publication that finds its version pruned; never the pointer.
+            _allow("Prune", ["s3:DeleteObject"], [_objects(env.models, "*/versions/")]),
             *_keys(env, ["kms:Decrypt"]),
         ]
     )

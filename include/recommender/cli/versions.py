@@ -38,7 +38,9 @@ def show_version(scope: Scope) -> Answer:
     about = version.about
     metrics = about.get("metrics", {})
     names = sorted({n for values in metrics.values() for n, v in values.items() if _is_number(v)})
-    facts = [(key, value) for key, value in about.items() if not isinstance(value, dict | list)]
+    facts = [
+        (key, str(value)) for key, value in about.items() if not isinstance(value, dict | list)
+    ]
     files = version.manifest.files.items() if version.manifest else ()
     document = {"version": version.name, "uri": version.uri, "about": about}
     document["files"] = {name: {"size": f.size, "sha256": f.sha256} for name, f in files}

@@ -8,6 +8,7 @@ reading a failed step's log, ending a live cluster, loading a champion, clearing
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -25,7 +26,9 @@ from cloud import LOCATIONS
 from demo import airflow
 from demo.paths import BUCKETS
 from localaws import testing
-from recommender import artifact, registry, storage
+from recommender import artifact, changes, registry, retention, storage
+from recommender.changes import Request
+from recommender.errors import NotFoundError
 from recommender.locations import join
 from recsys_emr import clusters, logs
 
@@ -102,6 +105,20 @@ def read_a_log_and_end_a_cluster(endpoint: str) -> None:
     assert testing.wait_for_end(emr, live)["State"] == "TERMINATED"
 
 
+def move_the_champion_and_prune(champion: str) -> None:
+    """Do what the DAGs for rollback and retention do; a second version is there to be deleted."""
+    asked = Request("shop", "ada", "a test", dt.datetime.now(dt.UTC))
+    version = champion.rsplit("/", 1)[1]
+    with pytest.raises(NotFoundError, match="expected a champion before"):
+        changes.roll_back(LOCATIONS, asked)
+    assert not changes.promote(LOCATIONS, asked, version).moved
+    # Older by its name; its manifest says the same as the champion's.
+    older = LOCATIONS.version("shop", "2017-01-31-00000000")
+    storage.copy(join(champion, "manifest.json"), join(older, "manifest.json"))
+    retention.prune(LOCATIONS, asked, retention.Policy(last=1, champions=2))
+    assert storage.list_children(LOCATIONS.versions("shop")) == [version]
+
+
 def load_the_champion_and_clear_an_output(champion: str) -> None:
     """Do what the jobs do in a later run, and in a second attempt at the same."""
     artifact.load(champion)
@@ -155,6 +172,7 @@ def test_the_calls_of_a_whole_run_are_the_recorded_ones(
         with acting_as("airflow", endpoint):
             champion = check_the_record(endpoint)
             read_a_log_and_end_a_cluster(endpoint)
+            move_the_champion_and_prune(champion)
         with acting_as("localaws", endpoint):
             load_the_champion_and_clear_an_output(champion)
         dags = dags_by_cluster(endpoint)

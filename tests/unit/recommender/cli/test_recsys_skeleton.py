@@ -14,25 +14,6 @@ from recommender.cli.__main__ import main
 from recommender.cli.output import Table, show
 
 
-@pytest.fixture(autouse=True)
-def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty model store on disk, and one recommender."""
-    (tmp_path / "environments").mkdir()
-    (tmp_path / "recommenders").mkdir()
-    shapes = "emr: {region: us-east-1, shapes: {}}"
-    roots = "\n".join(f"{name}: {tmp_path}/{name}" for name in ("lake", "work", "models"))
-    (tmp_path / "environments/disk.yaml").write_text(f"name: disk\n{roots}\n{shapes}\n")
-    s3 = "\n".join(f"{name}: s3://{name}" for name in ("lake", "work", "models"))
-    (tmp_path / "environments/played.yaml").write_text(
-        f"name: played\nsimulated: true\n{s3}\n{shapes}\n"
-    )
-    (tmp_path / "recommenders/shop.yaml").write_text("name: shop\ndescription: d\ndataset: shop\n")
-    monkeypatch.setenv("RECSYS_CONFIG_DIR", str(tmp_path))
-    monkeypatch.setenv("RECSYS_ENVIRONMENT", "disk")
-    monkeypatch.delenv("RECSYS_RECOMMENDER", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-
-
 def test_an_empty_store_is_an_answer_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     assert capsys.readouterr().out == "no version of shop has been published yet\n"

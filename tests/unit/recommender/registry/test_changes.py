@@ -204,6 +204,7 @@ def test_a_pointer_of_before_there_was_a_history_is_read_and_replaced(root: str)
     storage.write_json(
         locations.champion(NAME), {**{k: document[k] for k in kept}, "previous": "2017-09-30-0"}
     )
+    assert changes.target_of_rollback(locations, NAME) == (old, "2017-09-30-0")
     storage.delete(locations.champion_record(NAME, 1))
     newer = promote(locations, "2017-11-30", "b")
     assert [r.version for r in pointer.history(locations, NAME)] == [old, newer]

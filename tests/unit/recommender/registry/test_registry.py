@@ -5,18 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_store import NAME, Case, champion, make_run, places, promote
+from registry_store import NAME, champion, make_run, places, promote
 
-from recommender import registry, storage
+from recommender import manifest, registry, storage
 from recommender.errors import ConflictError, ManifestError, NotFoundError, ReportError
 from recommender.gate import Decision
-from recommender.locations import MANIFEST, Locations, join
+from recommender.locations import MANIFEST, join
 
 
 def test_first_promotion_publishes_a_whole_version_and_points_at_it(root: str) -> None:
@@ -117,6 +116,22 @@ def test_publishing_twice_is_publishing_once(root: str) -> None:
     assert again.verdict == "promoted"
     assert case.publish(locations, again) == first
     assert storage.read(locations.champion(NAME)) == pointer
+
+
+def test_a_repeated_training_that_gives_the_same_model_gives_the_same_version(root: str) -> None:
+    locations = places(root)
+    case = make_run(locations, "2017-11-30")
+    version = case.publish(locations, case.decide(locations)).version
+    # Seconds differ, and so does the candidate's manifest; the model does not.
+    storage.write_json(join(case.candidate, "summary.json"), {"seconds": 2})
+    manifest.seal(case.candidate, "candidate", {"training": {"seconds": 2}})
+    again = case.publish(locations, case.decide(locations))
+    assert again.version == version
+    assert storage.list_children(locations.versions(NAME)) == [version]
+    storage.write(join(case.candidate, "als/item_factors.npy"), b"other factors")
+    manifest.seal(case.candidate, "candidate")
+    with pytest.raises(ReportError, match="Only what was measured is published"):
+        case.publish(locations, case.decide(locations))
 
 
 def test_a_retry_after_being_replaced_changes_nothing(root: str) -> None:
@@ -222,72 +237,6 @@ def test_sixteen_attempts_of_one_run_agree(tmp_path: Path) -> None:
         results = set(pool.map(attempt, range(16)))
     assert len(results) == 1
     assert champion(locations).version == results.pop().version
-
-
-class CrashError(Exception):
-    """The machine died."""
-
-
-class Fuse:
-    """Count the calls that reach storage and die before or after the effect of one of them."""
-
-    NAMES = ("read", "write", "copy", "list_files", "exists", "sha256")
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int | None, *, after: bool) -> None:
-        self.calls, self.at, self.after = 0, at, after
-        self.dead = False
-        self.lock = threading.Lock()
-        for name in self.NAMES:
-            monkeypatch.setattr(storage, name, self.wrap(getattr(storage, name)))
-
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            with self.lock:
-                mine = self.calls
-                self.calls += 1
-                # Copies run in threads: after a crash none of them does anything more.
-                if self.dead or (mine == self.at and not self.after):
-                    self.dead = True
-                    raise CrashError
-                try:
-                    return function(*arguments, **options)
-                finally:
-                    if mine == self.at:  # a NotFoundError is an answer that is lost as well
-                        self.dead = True
-                        raise CrashError
-
-        return call
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("has_champion", [False, True], ids=["first", "replacing"])
-def test_a_crash_at_any_storage_call_leaves_a_whole_champion_and_a_rerun_finishes(
-    tmp_path: Path, has_champion: bool, after: bool
-) -> None:
-    def prepare(name: str) -> tuple[Locations, Case, Decision, str | None]:
-        locations = places(str(tmp_path / name))
-        old = promote(locations, "2017-11-30", "old") if has_champion else None
-        case = make_run(locations, "2017-12-31", "new")
-        return locations, case, case.decide(locations), old
-
-    _, case, decision, _ = prepare("counting")
-    with pytest.MonkeyPatch.context() as patch:
-        counter = Fuse(patch, None, after=False)
-        published = case.publish(places(str(tmp_path / "counting")), decision)
-    # Four hashes, five reads, three copies, two listings, two pointers, and so on: far fewer
-    # would mean that the fuse no longer sees what the registry does.
-    assert counter.calls > 15
-    for at in range(counter.calls):
-        locations, case, decision, old = prepare(f"crash-{at}")
-        with pytest.MonkeyPatch.context() as patch:
-            Fuse(patch, at, after=after)
-            with pytest.raises(CrashError):
-                case.publish(locations, decision)
-        found = registry.load_champion(locations, NAME)
-        assert (found[0].version if found else None) in {old, published.version}
-        assert case.publish(locations, decision).version == published.version
-        whole = champion(locations)
-        assert (whole.version, whole.previous) == (published.version, old)
 
 
 def test_a_damaged_candidate_is_not_published(root: str) -> None:

@@ -63,6 +63,17 @@ def test_who_when_why_and_what_is_in_the_history_and_the_manifest_outlives_the_f
     assert stone["manifest"] == sealed
 
 
+def test_prunes_do_not_crowd_champions_out_of_what_a_rollback_needs(root: str) -> None:
+    locations = places(root)
+    eight_champions(locations)
+    retention.prune(locations, request(), Policy(last=1, champions=4))
+    retention.prune(locations, request(), Policy(last=1, champions=3))
+    kept = names(locations)
+    retention.prune(locations, request(), Policy(last=1, champions=3))
+    assert names(locations) == kept
+    assert len(kept) == 4
+
+
 def test_nothing_to_prune_writes_nothing(root: str) -> None:
     locations = places(root)
     eight_champions(locations)
