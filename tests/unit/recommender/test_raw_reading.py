@@ -1,0 +1,151 @@
+"""Raw files as blocks of lines, one careful reading of a line, and the DuckDB job on S3."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto import mock_aws
+
+from recommender import manifest, storage
+from recommender.errors import ConflictError, TornFileError
+from recommender.jobs import preprocess
+from recommender.sources import blocks, careful
+from recommender.sources.gunzip import GzipFaultError, gunzip
+from recommender.storage import FileInfo
+
+KEYS, IDS = ("user", "n"), ("user",)
+
+
+def _lines(path: Path) -> list[bytes]:
+    found = blocks.read_blocks(FileInfo(str(path), path.stat().st_size))
+    return b"".join(block.data for block in found).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "values"),
+    [
+        ('{"user": "u", "n": 1}', None, ["u", "1"]),
+        ('{"user": "u", "n": 1.50, "user": "last"}', None, ["last", "1.50"]),
+        ('{"user": "u", "n": NaN}', None, ["u", "NaN"]),
+        ('{"user": nan, "n": [1, 2,], }', None, [None, "[\"1\", \"2\"]"]),
+        ('{"user": "a, } NaN", "n": -inf}', None, ["a, } NaN", "NaN"]),
+        ('{"user": {"id": 1}, "n": true}', None, [None, "true"]),
+        ('{"user": "\\ud800", "n": ' + "9" * 5000 + "}", None, ["?", "9" * 5000]),
+        ('{"user": "u"}}', "not_json", [None, None]),
+        ('{"user": "u"} {"user": "v"}', "two_objects", [None, None]),
+        ("{'user': 'u'}", "not_json", [None, None]),
+        ("user,n", "not_an_object", [None, None]),
+        ('{"user": "u", "n": ' + "[" * 499 + "]" * 499 + "}", None, ["u", "[" * 499 + "]" * 499]),
+        ('{"user": "u", "n": ' + "[" * 500 + "]" * 500 + "}", "nested_too_deep", [None, None]),
+        ('{"user": "' + "[" * 600 + '"}', None, ["[" * 600, None]),
+    ],
+)  # fmt: skip
+def test_a_line_is_read_or_has_its_reason(
+    line: str, reason: str | None, values: list[str | None]
+) -> None:
+    assert careful.read(f"\ufeff {line}\r\n".encode(), KEYS, IDS) == (
+        f"\ufeff {line}",
+        reason,
+        values,
+    )
+
+
+def test_broken_utf8_is_replaced_and_costs_only_what_it_touches() -> None:
+    line, reason, values = careful.read(b'{"user": "\xe2\x82", "n": 2}', KEYS, IDS)
+    assert (line, reason, values) == ('{"user": "\ufffd", "n": 2}', None, ["\ufffd", "2"])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_lines_are_whole_wherever_the_chunks_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(blocks, "_CHUNK", chunk)
+    lines = [b"a", b"", b"bb" * 40, b"\xff", b"last without an end"]
+    plain, packed = tmp_path / "plain.json", tmp_path / "packed.json.gz"
+    plain.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
+    packed.write_bytes(
+        gzip.compress(b"\n".join(lines[:2]) + b"\n") + gzip.compress(b"\n".join(lines[2:]))
+    )
+    expected = [line.replace(b"\xff", "\ufffd".encode()) for line in lines]
+    assert _lines(plain) == expected
+    assert _lines(packed) == expected
+    positions = [b.first for b in blocks.read_blocks(FileInfo(str(packed), 1))]
+    assert positions[0] == 0
+    assert positions == sorted(set(positions))
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_CHUNK", 10)
+    monkeypatch.setattr(blocks, "_LONGEST", 100)
+    path = tmp_path / "a.json"
+    path.write_bytes(b"x" * 200)
+    with pytest.raises(Exception, match="without the end of a line"):
+        _lines(path)
+
+
+@pytest.mark.parametrize(("cut", "said"), [(-9, "ends in mid-stream"), (3, "ends in mid-stream")])
+def test_torn_gzip_is_named(tmp_path: Path, cut: int, said: str) -> None:
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(b"line\n" * 1000)[:cut])
+    with pytest.raises(TornFileError, match=f"{path}: gzip {said}"):
+        _lines(path)
+    with pytest.raises(GzipFaultError, match="damaged"):
+        list(gunzip([b"no gzip at all"], 10))
+
+
+def test_the_first_error_of_a_reader_ends_the_reading(tmp_path: Path) -> None:
+    files = []
+    for n in range(6):
+        path = tmp_path / f"{n}.json.gz"
+        path.write_bytes(gzip.compress(b"line\n" * 1000)[: -8 if n == 3 else None])
+        files.append(FileInfo(str(path), path.stat().st_size))
+    reader = blocks.Reader(files)
+    with pytest.raises(TornFileError, match=r"3\.json\.gz"):
+        list(reader)
+    assert isinstance(reader.error, TornFileError)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give an empty bucket in memory."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    storage.s3_client.cache_clear()
+    with mock_aws():
+        storage.s3_client().create_bucket(Bucket="lake")
+        yield "s3://lake"
+    storage.s3_client.cache_clear()
+
+
+def test_an_object_is_read_in_pieces_and_only_while_it_stays_the_same(bucket: str) -> None:
+    storage.write(f"{bucket}/a", b"0123456789")
+    file = FileInfo(f"{bucket}/a", 10)
+    assert list(storage.read_chunks(file, 4)) == [b"0123", b"4567", b"89"]
+    pieces = storage.read_chunks(file, 4)
+    next(pieces)
+    storage.write(f"{bucket}/a", b"something else")
+    with pytest.raises(ConflictError):
+        next(pieces)
+
+
+def test_duckdb_reads_from_s3_and_seals_its_dataset_there(bucket: str, tmp_path: Path) -> None:
+    events = [
+        {"user_id": f"u{u}", "item_id": f"i{(u + d) % 7}", "timestamp": 1_500_000_000 + d * 86_400 + u}
+        for d in range(60)
+        for u in range(9)
+    ]  # fmt: skip
+    text = "\n".join([*map(json.dumps, events), "oops"]).encode()
+    storage.write(f"{bucket}/raw/a.json.gz", gzip.compress(text))
+    config = tmp_path / "config.yaml"
+    settings = "{holdout_days: 7, validation_days: 7, engine: duckdb}"
+    config.write_text(f"{{name: t, description: d, dataset: t, preprocess: {settings}}}")
+    arguments = ["--config", str(config), "--snapshot", f"{bucket}/raw"]
+    arguments += ["--output", f"{bucket}/run/dataset", "--quarantine", f"{bucket}/run/quarantine"]
+    assert preprocess.main(arguments) == 0
+    assert manifest.verify(f"{bucket}/run/dataset", "dataset").about["users"] == 9
+    kept = storage.read(f"{bucket}/run/quarantine/part-00000.json.gz").data
+    bad = {"file": "a.json.gz", "line": 541, "reason": "not_an_object", "raw": "oops"}
+    assert json.loads(gzip.decompress(kept)) == bad
