@@ -204,3 +204,14 @@ def test_with_approval_a_promotion_waits_for_a_person(root: Path) -> None:
     assert approve.response_timeout == dt.timedelta(hours=3)
     # A registered version goes past the question: the skipped task must not skip the publication.
     assert asking.get_task("publish").trigger_rule == "none_failed_min_one_success"
+
+
+@pytest.mark.parametrize("gate", [{}, {"mode": "shadow"}, {"approval": True}])
+def test_the_page_is_told_last_and_decides_nothing(root: Path, gate: dict[str, object]) -> None:
+    dag = built_with(root, **gate)
+    page = dag.get_task("page")
+    assert page.is_teardown
+    assert not page.on_failure_fail_dagrun
+    assert page.downstream_task_ids == set()
+    ends = {"observe"} if gate.get("mode") == "shadow" else {"publish", "refuse"}
+    assert ends <= page.upstream_task_ids
