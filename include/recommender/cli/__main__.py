@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from recommender.cli.command import Commands, common_options, execute
 
-GROUPS = ("versions", "explain", "champion", "queries", "history", "retention")
+GROUPS = ("versions", "explain", "champion", "queries", "history", "retention", "reproduce")
 """Modules of this package whose ``register`` adds commands, in the order of ``--help``."""
 
 _EXIT_CODES = """\

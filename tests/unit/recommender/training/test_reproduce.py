@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,21 @@ def test_a_dataset_that_is_gone_is_named(
     err = capsys.readouterr().err
     assert "expected a finished dataset at" in err
     assert "training again failed with exit code 3" in err
+
+
+def test_the_command_line_says_the_same(
+    version: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from recommender import catalogue
+    from recommender.cli.__main__ import main
+
+    found = SimpleNamespace(uri=version)
+    monkeypatch.setattr(catalogue, "known_version", lambda *asked: found)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nothing is asked there
+    output = str(tmp_path / "again")
+    command = ["reproduce", "2017-12-31-0a1b2c3d", "--output", output, "--json"]
+    assert main([*command, "--environment", "local", "--recommender", "shop"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == "bit-equal"

@@ -1,0 +1,39 @@
+"""Make a version again from its manifest: ``recsys reproduce``."""
+
+from __future__ import annotations
+
+from recommender import catalogue, reproduction
+from recommender.cli.command import Answer, Commands, Scope
+
+_DIFFERENT = 3
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this group."""
+    parser = commands.add(
+        "reproduce",
+        reproduce,
+        "Train and measure a version again from its manifest, and compare.",
+        "Says bit-equal, metric-equal or different (exit code 3). Needs the dataset that the version "
+        "was trained on, and this machine's processors for as long as its training took.",
+    )
+    parser.add_argument("version", help="id of the version")
+    parser.add_argument("--output", required=True, help="where to write (s3:// or a directory)")
+    parser.add_argument("--dataset", help="the dataset, if it is no longer where it was")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=reproduction.TOLERANCE,
+        help="largest relative difference of a metric that is still equal (default: %(default)s)",
+    )
+
+
+def reproduce(scope: Scope) -> Answer:
+    """Make the version again and say how it compares."""
+    from recommender.jobs import reproduce as job  # here: no other command needs numpy and implicit
+
+    asked = scope.arguments
+    version = catalogue.known_version(scope.locations, scope.recommender, asked.version)
+    found = job.reproduce(version.uri, asked.output, asked.dataset, asked.tolerance)
+    code = _DIFFERENT if found.answer == "different" else 0
+    return Answer(found.to_json(), tuple(found.lines()), code)
