@@ -155,18 +155,18 @@ def holds_against_champion(
     sentence = (
         f"Recall@{evidence.k} is {mine:.4g}, the champion's ({evidence.champion}) on the same rows "
         f"{theirs:.4g}; at least {floor:.4g}{'' if margin is None else ', and with certainty,'} is "
-        f"asked: {_in_words(evidence)}"
+        f"asked: {_in_words(evidence, holds=holds)}"
     )
     sentence += _flattery(evidence, holds=holds, excused=excused)
     return Rule(HOLDS, floor, mine, holds or excused, sentence)
 
 
-def _in_words(evidence: Evidence) -> str:
+def _in_words(evidence: Evidence, *, holds: bool) -> str:
     """Say how the candidate stands to the champion, with the interval that says so."""
     gain = evidence.gains[CHAMPION]
     words = {
         "better": "better than the champion",
-        "as good": "as good as the champion, not better",
+        "as good": "as good as the champion, not better" if holds else "short, which may be chance",
         "worse": "worse than the champion",
     }[standing(evidence)]
     return f"{words}, the difference lies between {gain.ci_low:+.4g} and {gain.ci_high:+.4g}"

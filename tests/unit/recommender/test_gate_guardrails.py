@@ -230,6 +230,7 @@ def test_a_margin_asks_for_better_and_for_certainty(
     decision = decide(against(champion, low, 2e-3), policy, attempt(), CHAMPION)
     assert decision.verdict == verdict
     assert failed(decision) == ([] if verdict == "promoted" else ["holds_against_champion"])
+    assert ("short, which may be chance" in decision.reason) is (verdict == "refused" and low <= 0)
 
 
 recalls = st.floats(0.001, 0.45)
