@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recommender.gate import CANDIDATE
-from recommender.reporting.style import figure, looks, styled, to_svg
+from recommender.reporting.style import Look, figure, styled, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Interval = tuple[float, float]
+Looks = Mapping[str, Look]
+"""How every model of the report is drawn: the same in all plots of a page."""
 
 
 @styled
-def leaderboard(k: int, models: Sequence[tuple[str, float, Interval]]) -> str:
+def leaderboard(k: int, models: Sequence[tuple[str, float, Interval]], look: Looks) -> str:
     """Plot Recall@K of each model with its interval, the best on top."""
     drawn, (axes,) = figure(0.75 + 0.33 * len(models))
-    look = looks([name for name, _, _ in models])
     for row, (name, recall, (low, high)) in enumerate(reversed(models)):
         one = look[name]
         axes.plot([low, high], [row, row], color=one.color, linewidth=2, solid_capstyle="butt")
@@ -43,11 +44,11 @@ def curves(
     ks: Sequence[int],
     recall: Mapping[str, Sequence[float]],
     ndcg: Mapping[str, Sequence[float]],
+    look: Looks,
 ) -> str:
     """Plot recall and NDCG over the length of the list, a line a model."""
     panels = {"Recall@K": recall, "NDCG@K": ndcg}
     drawn, axes = figure(2.9, len(panels))
-    look = looks(list(recall))
     for one, (title, values) in zip(axes, panels.items(), strict=True):
         for name, line in values.items():
             one.plot(
@@ -124,11 +125,10 @@ def training(
 
 
 @styled
-def groups(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+def groups(panels: Mapping[str, Mapping[str, Mapping[str, float]]], look: Looks) -> str:
     """Plot recall by group, a panel for users and one for items: panel -> group -> model -> recall."""
     drawn, axes = figure(2.6, len(panels))
     models = list(next(iter(next(iter(panels.values())).values())))
-    look = looks(models)
     for one, (title, parts) in zip(axes, panels.items(), strict=True):
         for number, model in enumerate(models):
             shift = (number - (len(models) - 1) / 2) * 0.12
@@ -136,7 +136,7 @@ def groups(panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
                 [place + shift for place in range(len(parts))],
                 [recall[model] for recall in parts.values()],
                 linestyle="none", marker=look[model].marker, color=look[model].color,
-                markersize=7, label=model,
+                markersize=7, label=model, clip_on=False, zorder=3,
             )  # fmt: skip
         one.set_xticks(range(len(parts)), list(parts))
         one.set_xlim(-0.6, len(parts) - 0.4)

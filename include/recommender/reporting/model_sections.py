@@ -11,6 +11,7 @@ from recommender.gate.policy import CHAMPION
 from recommender.reporting import figures
 from recommender.reporting import wording as w
 from recommender.reporting.material import Item, Material
+from recommender.reporting.style import Look, looks
 from recommender.reporting.wording import Absent
 
 # Metric, its heading, its digits; those that no model has are left out of the table.
@@ -33,6 +34,11 @@ def _report(material: Material) -> Mapping[str, Any]:
         message = "There is no report of this run."
         raise Absent(message)
     return material.report
+
+
+def _looks(report: Mapping[str, Any]) -> dict[str, Look]:
+    """Give every model of the report its look: by name, so that it is the same on every page."""
+    return looks(sorted(report["models"]))
 
 
 def _by_recall(report: Mapping[str, Any]) -> list[str]:
@@ -70,7 +76,7 @@ def leaderboard(material: Material) -> dict[str, Any]:
         "held_out": w.count(population["held_out"]),
         "headings": [heading for _, heading, _ in shown],
         "rows": rows,
-        "plot": figures.leaderboard(report["k"], points),
+        "plot": figures.leaderboard(report["k"], points, _looks(report)),
     }
 
 
@@ -89,7 +95,7 @@ def curves(material: Material) -> dict[str, Any]:
             (title, [(name, [w.number(v) for v in values[name]]) for name in names])
             for title, values in (("Recall@K", recall), ("NDCG@K", ndcg))
         ],
-        "plot": figures.curves(found["k"], recall, ndcg),
+        "plot": figures.curves(found["k"], recall, ndcg, _looks(_report(material))),
     }
 
 
@@ -141,7 +147,7 @@ def groups(material: Material) -> dict[str, Any]:
         if found
     }
     return {
-        "plot": figures.groups(panels),
+        "plot": figures.groups(panels, _looks(report)),
         "names": names,
         "rows": [*_cohort_rows(cohorts, names), *_item_rows(items, names)],
         "cold": list(_cold(report.get("cold"))),

@@ -273,6 +273,17 @@ def test_models_are_told_apart_without_colour() -> None:
     assert looks(["z", "als"])["als"] == found["als"]
 
 
+def test_a_model_looks_the_same_in_every_plot(page: str) -> None:
+    report = full_report()
+    found = looks(sorted(report["models"]))
+    plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    drawn = [plot for plot in plots if "popularity_recent" in plot]
+    assert len(drawn) == 3  # the leaderboard, the curves, the groups
+    for plot in drawn:
+        for name in report["models"]:
+            assert found[name].color.lower() in plot, name
+
+
 def test_a_dollar_in_a_models_name_is_no_formula() -> None:
     report = full_report()
     for part in (report["models"], report["curves"]["recall"], report["curves"]["ndcg"]):
