@@ -1,6 +1,6 @@
 """Hold a version that was trained again from its manifest against the version itself: pure.
 
-Three answers. ``bit-equal``: every file of the model has the same SHA-256. ``metric-equal``: it has
+Three answers. ``bit-equal``: every file of the version's models has the same SHA-256. ``metric-equal``: it has
 not, but every metric agrees within the tolerance (other threads, libraries or processors add floats in
 another order). ``different``: neither.
 """
@@ -31,7 +31,8 @@ class Reproduction:
 
     Attributes:
         answer: see the module.
-        files: name -> (SHA-256 then, SHA-256 now) of every file that differs; None where absent.
+        files: name -> (SHA-256 then, SHA-256 now) of every file of the version that differs; None
+            where it is absent now.
         compared: how many files were compared.
         metrics: (model, metric) -> (then, now) of every metric that differs at all.
         worst: largest relative difference of a metric.
@@ -40,7 +41,7 @@ class Reproduction:
     """
 
     answer: Answer
-    files: dict[str, tuple[str | None, str | None]]
+    files: dict[str, tuple[str, str | None]]
     compared: int
     metrics: dict[tuple[str, str], tuple[float, float]]
     worst: float
@@ -91,7 +92,6 @@ def compare(
         ManifestError: the version's manifest has no metrics to compare with.
     """
     files = dict(_differing_files(version.files, candidate.files))
-    names = {n for n in version.files | candidate.files if n not in _RECORDS}
     pairs = dict(_metric_pairs(version.about.get("metrics"), report["models"]))
     differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     worst = max((_relative(*pair) for pair in differing.values()), default=0.0)
@@ -99,7 +99,7 @@ def compare(
     return Reproduction(
         answer="bit-equal" if not files else equal,
         files=files,
-        compared=len(names),
+        compared=len(version.files.keys() - _RECORDS),
         metrics=differing,
         worst=worst,
         tolerance=tolerance,
@@ -109,11 +109,12 @@ def compare(
 
 def _differing_files(
     then: Mapping[str, File], now: Mapping[str, File]
-) -> Iterator[tuple[str, tuple[str | None, str | None]]]:
-    for name in sorted((then.keys() | now.keys()) - _RECORDS):
-        pair = tuple(files[name].sha256 if name in files else None for files in (then, now))
-        if pair[0] != pair[1]:
-            yield name, (pair[0], pair[1])
+) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Yield the version's files that came out otherwise; what newer code adds beside them is none."""
+    for name in sorted(then.keys() - _RECORDS):
+        found = now[name].sha256 if name in now else None
+        if then[name].sha256 != found:
+            yield name, (then[name].sha256, found)
 
 
 def _metric_pairs(
