@@ -14,15 +14,20 @@ def register(commands: Commands) -> None:
         "reproduce",
         reproduce,
         "Train and measure a version again from its manifest, and compare.",
-        "Says bit-equal, metric-equal or different (exit code 3). Needs the dataset that the version "
-        "was trained on, and this machine's processors for as long as its training took.",
+        "Says bit-equal, metric-equal or different (exit code 3). Needs the dataset that the\n"
+        "version was trained on, and this machine for as long as its last fits took.",
     )
-    parser.add_argument("version", help="id of the version")
-    parser.add_argument("--output", required=True, help="where to write (s3:// or a directory)")
-    parser.add_argument("--dataset", help="the dataset, if it is no longer where it was")
+    parser.add_argument("version", metavar="VERSION", help="as `recsys list` shows it")
+    parser.add_argument(
+        "--output", required=True, metavar="URI", help="where to write (s3:// or a directory)"
+    )
+    parser.add_argument(
+        "--dataset", metavar="URI", help="the dataset, if it is no longer where it was"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
+        metavar="SHARE",
         default=reproduction.TOLERANCE,
         help="largest relative difference of a metric that is still equal (default: %(default)s)",
     )
