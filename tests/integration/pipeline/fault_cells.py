@@ -196,9 +196,10 @@ def of_api(fault: ApiFault) -> Iterator[Cell]:
     def through(play: Play) -> None:
         # An answer is lost once: the call is not repeated.
         aim(play, SUBMIT, "RunJobFlow", times=1)
-        aim(play, WAIT, "DescribeCluster", after=1)  # the first is the wait's own
         aim(play, BETWEEN, "ListInstances", "ListInstanceFleets")
         play.hold_start()
+        play.await_watch()  # a search after a lost answer describes clusters, too
+        aim(play, WAIT, "DescribeCluster")
         play.await_strike(WAIT, 2)
         play.release("start")
 
