@@ -18,6 +18,10 @@ SAMPLES = "samples.json"
 SEARCH = "search.json"
 SUMMARY = "summary.json"
 VERIFICATION = "verification.json"
+CHECKS = "checks.json"
+UPLOADING = "_uploading.json"
+"""Of a snapshot: the note that an upload has begun; without a manifest it has not ended."""
+
 ITEMS = "items"
 """Of a snapshot: the folder of the items' metadata, beside the raw files."""
 
@@ -54,6 +58,11 @@ class Run:
     def quarantine(self) -> str:
         """Return where lines that could not be read are kept."""
         return join(self.root, "quarantine")
+
+    @property
+    def checks(self) -> str:
+        """Return where the data checks before training are recorded."""
+        return join(self.root, "checks")
 
     @property
     def candidate(self) -> str:

@@ -33,7 +33,7 @@ class Manifest:
     """State what a finished directory holds.
 
     Attributes:
-        kind: the record: ``dataset``, ``candidate``, ``report`` or ``version``.
+        kind: the record: ``snapshot``, ``dataset``, ``candidate``, ``report`` or ``version``.
         files: name relative to the directory -> what it must be.
         about: facts for a reader, JSON values only.
     """
@@ -77,7 +77,7 @@ def seal(directory: str, kind: str, about: dict[str, Any] | None = None) -> Mani
     names = [
         (file, name)
         for file in storage.list_files(directory)
-        if (name := file.uri.removeprefix(prefix)) != MANIFEST and not _bookkeeping(name)
+        if (name := file.uri.removeprefix(prefix)) != MANIFEST and not is_bookkeeping(name)
     ]
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(lambda pair: storage.sha256(pair[0].uri), names))
@@ -127,7 +127,7 @@ def verify(directory: str, kind: str) -> Manifest:
             message = f"{prefix}{name}: expected {expected.size} bytes, found {sizes[name]}"
             raise ManifestError(message)
     foreign = {
-        n for n in sizes.keys() - manifest.files.keys() if n != MANIFEST and not _bookkeeping(n)
+        n for n in sizes.keys() - manifest.files.keys() if n != MANIFEST and not is_bookkeeping(n)
     }
     if foreign:
         message = (
@@ -201,5 +201,6 @@ def _check_digest(uri: str, path: Path, expected: str) -> None:
         raise ManifestError(message)
 
 
-def _bookkeeping(name: str) -> bool:
+def is_bookkeeping(name: str) -> bool:
+    """Tell whether a file is a writer's own note and no content: ``_SUCCESS``, a hidden file."""
     return any(part.startswith(("_", ".")) for part in name.split("/"))

@@ -27,8 +27,8 @@ from recommender.errors import ConflictError, NotFoundError, StorageError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_ATTEMPTS = 4  # of reading one piece whose connection breaks off
 _MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_SHA256 = "sha256"  # of an object's metadata
 _PIECE_BYTES = 8 << 20  # a tenth of a second of a 1 Gbit link, a hundred requests a gigabyte
 _PIECE_ATTEMPTS = 3  # a second loss in the same piece is bad luck, a third is no connection
 _LOST_RACE_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
@@ -168,51 +168,6 @@ class _S3Pieces(io.RawIOBase):
         raise AssertionError  # the loop returns or raises
 
 
-def read_chunks(file: FileInfo, size: int) -> Iterator[bytes]:
-    """Read a listed object from beginning to end in pieces, holding one at a time.
-
-    From S3 each piece is a request of its own, tried again when its connection breaks: a stream
-    of hours would be lost with one connection. All have to be of the object that was begun.
-
-    Raises:
-        NotFoundError: it has gone since it was listed.
-        StorageError: it was replaced while it was read, or S3 or the disk refused.
-    """
-    if not is_s3(file.uri):
-        with _translated(file.uri), _path(file.uri).open("rb", buffering=0) as stream:
-            while chunk := stream.read(size):
-                yield chunk
-        return
-    etag = None
-    for start in range(0, file.size, size):
-        stored = _read_range(file.uri, start, min(start + size, file.size) - 1, etag)
-        etag = stored.etag
-        yield stored.data
-
-
-def _read_range(uri: str, first: int, last: int, etag: str | None) -> Stored:
-    import botocore.exceptions
-
-    bucket, key = _split(uri)
-    condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
-    for attempt in range(1, _ATTEMPTS + 1):
-        with _translated(uri):
-            # boto3 retries the request by itself, but not a body that breaks off.
-            try:
-                answer = s3_client().get_object(
-                    Bucket=bucket, Key=key, Range=f"bytes={first}-{last}", **condition
-                )
-                return Stored(answer["Body"].read(), answer["ETag"])
-            except (
-                botocore.exceptions.ReadTimeoutError,
-                botocore.exceptions.ResponseStreamingError,
-                botocore.exceptions.IncompleteReadError,
-            ):
-                if attempt == _ATTEMPTS:
-                    raise
-    raise AssertionError(uri)  # the last attempt returns or raises
-
-
 def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value
     """Read an object and parse it as JSON; a parse error names the object."""
     return parse_json(read(uri).data, uri)
@@ -346,17 +301,40 @@ def delete_prefix(uri: str) -> int:
     return len(files)
 
 
-def upload(path: Path, uri: str) -> None:
-    """Copy a local file to a URI, streaming; large files go up in parts."""
+def upload(path: Path, uri: str, *, sha256: str | None = None) -> None:
+    """Copy a local file to a URI, streaming; large files go up in parts, each with a checksum.
+
+    Args:
+        path: the file.
+        uri: where it goes.
+        sha256: its SHA-256 in hex, to be kept with the object for ``kept_sha256``.
+    """
     if is_s3(uri):
         bucket, key = _split(uri)
+        extra = {"Metadata": {_SHA256: sha256}} if sha256 else None
         with _translated(uri):
-            s3_client().upload_file(str(path), bucket, key)
+            s3_client().upload_file(str(path), bucket, key, ExtraArgs=extra)
         return
     target = _path(uri)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(target) as temporary:
         shutil.copyfile(path, temporary)
+
+
+def kept_sha256(uri: str) -> str | None:
+    """Return the SHA-256 of what is stored, without reading it from S3; None where nobody knows.
+
+    S3 keeps what ``upload`` was told; a local file is read. An absent object has none.
+    """
+    try:
+        if not is_s3(uri):
+            return sha256(uri)
+        bucket, key = _split(uri)
+        with _translated(uri):
+            found = s3_client().head_object(Bucket=bucket, Key=key)["Metadata"].get(_SHA256)
+            return str(found) if found else None
+    except NotFoundError:
+        return None
 
 
 def download(uri: str, path: Path) -> None:

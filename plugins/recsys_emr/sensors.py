@@ -20,7 +20,7 @@ _POLL_SECONDS = 60.0  # a snapshot is hours in the making; a list call a minute 
 
 
 class WaitForSnapshot(BaseOperator):
-    """Pass when the run's snapshot holds a file.
+    """Pass when the run's snapshot is there, and not still being uploaded.
 
     A scheduled run comes early and waits; a backfill or a run that names its snapshot is about
     the past, where waiting is of no use: it fails at once and names the nearest snapshots.

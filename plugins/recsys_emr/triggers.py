@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from recommender.locations import MANIFEST, UPLOADING
 from recsys_emr.clusters import is_passing
 from recsys_emr.outcome import ENDED_STATES
 from recsys_emr.pace import SHORTEST_PAUSE, look_pause
@@ -140,7 +141,7 @@ class ClusterEndTrigger(BaseTrigger):
 
 
 class SnapshotTrigger(BaseTrigger):
-    """Fire when an S3 prefix holds an object."""
+    """Fire when a snapshot is there: see ``recommender.snapshots`` for what that means."""
 
     def __init__(self, bucket: str, prefix: str, region: str, poll_seconds: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, unannotated
@@ -180,12 +181,21 @@ class SnapshotTrigger(BaseTrigger):
             await asyncio.sleep(look_pause(self.poll_seconds, 1, failures, random.uniform))
 
     async def _found(self) -> bool:
+        """Look for a manifest, a note of an upload that has not ended, any file: in this order.
+
+        Listed, not read: whoever waits for a snapshot needs no right to its content.
+        """
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
         hook = S3Hook(aws_conn_id=None, region_name=self.region)
         async with await hook.get_async_conn() as client:
-            answer = await client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
-        return bool(answer.get("KeyCount"))
+            for name, is_there in ((MANIFEST, True), (UPLOADING, False), ("", True)):
+                answer = await client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=f"{self.prefix}{name}", MaxKeys=1
+                )
+                if answer.get("KeyCount"):
+                    return is_there
+        return False
 
 
 def _hook(region: str) -> Any:  # noqa: ANN401 - the provider's hook is untyped here

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 from recommender.cli.command import Commands, common_options, execute
 
-GROUPS = ("versions", "explain", "champion", "queries", "history", "retention", "reproduce")
+GROUPS = (
+    "versions",
+    "explain",
+    "champion",
+    "queries",
+    "history",
+    "retention",
+    "reproduce",
+    "snapshots",
+)
 """Modules of this package whose ``register`` adds commands, in the order of ``--help``."""
 
 _EXIT_CODES = """\

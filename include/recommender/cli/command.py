@@ -119,6 +119,10 @@ class Commands:
         parser.set_defaults(action=action)
         return parser
 
+    def group(self, name: str, summary: str) -> Commands:
+        """Add a word below which further commands are: ``recsys NAME COMMAND``."""
+        return Commands(self._commands.add_parser(name, help=summary, description=summary))
+
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run a parsed command, print its answer and return the exit code."""

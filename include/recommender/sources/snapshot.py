@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from recommender import storage
+from recommender import snapshots, storage
 from recommender.errors import BadDataError, SnapshotError
 from recommender.locations import MANIFEST
 from recommender.sources import SOURCES
@@ -93,9 +93,17 @@ def open_snapshot(uri: str, declared: str) -> Snapshot:
     return Snapshot(uri, files, empty, source)
 
 
+def format_of(file: FileInfo) -> str | None:
+    """Look into one file; None when it is of no format, or of several."""
+    formats = _look(file).formats
+    return next(iter(formats)) if len(formats) == 1 else None
+
+
 def _data_files(uri: str) -> list[FileInfo]:
     prefix = uri.rstrip("/") + "/"
-    listed = [(f, f.uri.removeprefix(prefix)) for f in storage.list_files(uri)]
+    found = storage.list_files(uri)
+    snapshots.require_whole(uri, found)
+    listed = [(f, f.uri.removeprefix(prefix)) for f in found]
     # What lies deeper (items/) is metadata; the other names are bookkeeping.
     direct = [
         (f, name)

@@ -10,6 +10,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.triggers.base import BaseTrigger
 from botocore.exceptions import ClientError
 
@@ -221,6 +222,39 @@ def test_the_wait_for_a_snapshot_outlasts_s3s_bad_minutes(
     trigger = SnapshotTrigger("lake", "snapshots/shop/2017-12-31/", "us-east-1", 60.0)
     assert fire(trigger) == {"prefix": trigger.prefix}
     assert len(slept) == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "is_there"),
+    [
+        ([], False),
+        (["part-0.json.gz"], True),
+        (["_uploading.json", "part-0.json.gz"], False),
+        (["_uploading.json", "manifest.json", "part-0.json.gz"], True),
+        (["manifest.json", "part-0.json.gz"], True),
+    ],
+)
+def test_a_snapshot_on_its_way_is_not_taken_for_there(
+    names: list[str], is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = "snapshots/shop/2017-12-31/"
+
+    class Client:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def list_objects_v2(self, *, Bucket: str, Prefix: str, MaxKeys: int) -> Any:  # noqa: N803
+            assert (Bucket, MaxKeys) == ("lake", 1)
+            return {"KeyCount": int(any((prefix + name).startswith(Prefix) for name in names))}
+
+    async def connect(_: object) -> Client:
+        return Client()
+
+    monkeypatch.setattr(S3Hook, "get_async_conn", connect)
+    trigger = SnapshotTrigger("lake", prefix, "us-east-1", 60.0)
+    assert asyncio.run(trigger._found()) is is_there
 
 
 def test_the_wait_for_a_snapshot_does_not_outlast_a_refusal(
