@@ -1,9 +1,11 @@
 """Retrain a recommender from a snapshot and promote it only if it deserves it.
 
 **What happens.** A transient EMR cluster turns the raw snapshot into a clean, split dataset. A
-second one, shaped for training, fits ALS and measures it beside the popularity baselines. The gate
-then promotes the model, registers it (its snapshot is older than the champion's) or refuses it,
-and says why. Every verdict leaves a green run; a red run means that something broke.
+second one, shaped for training, fits ALS and measures it beside the popularity baselines. Between
+them the data is held against the previous run's: too great a difference blocks the run, and what the
+champion was trained on already is not trained on again (the rest is skipped, green). The gate then
+promotes the model, registers it (its snapshot is older than the champion's) or refuses it, and says
+why. Every verdict leaves a green run; a red run means that something broke.
 
 **What it costs.** `plan` logs the exact requests, the IAM policies and the expected price before
 anything is created; *Plan only* ends the run there. `price` of each stage has what its cluster cost,
@@ -11,8 +13,8 @@ and the decision's record keeps it. With `budget_usd` a run that would exceed it
 
 **Where to look.** `gate` logs every rule with its numbers; its XCom `decision` is the record. The
 submit and wait tasks have buttons to the cluster and to its logs. `read_profile` and
-`read_metrics` hold the numbers. `page` has a button to the run's report: the verdict, every rule,
-all models, ten users before and after.
+`read_metrics` hold the numbers, the XCom `checks` of `check_data` every comparison with the run before.
+`page` has a button to the run's report: the verdict, every rule, all models, ten users before and after.
 
 **Trying a policy out.** With `gate.mode: shadow` the gate decides and records as ever, and the run
 ends in `observe`: nothing is published. With `gate.approval: true` a promotion waits for a person
@@ -39,7 +41,7 @@ from airflow.sdk import (
 
 from recommender import config, environment
 from recommender.config import Recommender
-from recsys_emr import approval, pages, pipeline, spending, telling
+from recsys_emr import approval, examination, pages, pipeline, spending, telling
 from recsys_emr.costs import Allowance
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.sensors import WaitForSnapshot
@@ -135,6 +137,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             Allowance(budget, (shapes.train,)),
         )
         profile = read_profile(run)
+        checked, new = examined(settings, run, code)
         to_train = plan_train(run, [paid])
         train, paid_too = on_cluster("train", shapes.train, code, to_train, Allowance(budget))
         metrics = read_metrics(run)
@@ -142,11 +145,33 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
 
         planned(settings, config_file, run) >> [code, snapshot]
         snapshot >> to_preprocess
-        preprocess >> profile >> to_train
+        preprocess >> profile >> checked >> new >> to_train
         train >> metrics >> verdict
         follow(settings, run, verdict)
         judge(dag)
     return dag
+
+
+def examined(settings: Recommender, run: Any, code: Any) -> tuple[Any, Any]:  # noqa: ANN401 - XComArgs
+    """Look at the prepared data before a cent is spent on training.
+
+    Returns:
+        The task that may block the run, and the one that may end it, green.
+    """
+
+    @task
+    def check_data(run: dict[str, Any]) -> None:
+        """Hold the data against the previous run's; record every check; block or go on."""
+        verdict = examination.check_data(settings, run, current_params())
+        get_current_context()["ti"].xcom_push("checks", verdict)
+        examination.require_good_data(verdict)
+
+    @task.short_circuit
+    def is_new(run: dict[str, Any], code: dict[str, str]) -> bool:
+        """End the run, green, where training would only repeat what made the champion."""
+        return examination.is_new(settings, run, code, current_params())
+
+    return check_data(run), is_new(run, code)
 
 
 def on_cluster(
@@ -325,6 +350,20 @@ def params(settings: Recommender) -> dict[str, Param]:
             type="boolean",
             title="Allow replacing a newer champion",
             description="Promote even though the champion comes from a newer snapshot.",
+        ),
+        "accept_data": Param(
+            None,
+            type=["null", "string"],
+            minLength=3,
+            title="Accept the data",
+            description="Why the data is right although a check blocks it; the run then goes on, "
+            "and the reason is recorded. Empty: a block stops the run.",
+        ),
+        "retrain_identical": Param(
+            False,
+            type="boolean",
+            title="Retrain identical data",
+            description="Train even though data, code and settings are those of the champion.",
         ),
         "plan_only": Param(
             False,

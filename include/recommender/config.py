@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recommender import storage
+from recommender.checks import Limits
 from recommender.errors import ConfigError, NotFoundError
 from recommender.gate import Policy
 
@@ -276,6 +277,7 @@ class Recommender(Settings):
     first has cost before the next. A price that is not known refuses too. Null: no limit."""
 
     preprocess: Preprocess = Preprocess()
+    checks: Limits = Limits()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()

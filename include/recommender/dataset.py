@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from recommender import interactions, manifest, storage
+from recommender import identity, interactions, manifest, storage
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import BadDataError
 from recommender.interactions import Interactions
@@ -29,6 +29,7 @@ class Dataset:
         uri: where it lies.
         about: what preprocessing wrote into the manifest.
         sha256: of the manifest, which holds every file's; equal ones are equal datasets.
+        content: hash of the tables alone, equal also when the profile or a name differs.
         profile: the data profile.
         users: (users,) ids in order of index.
         items: (items,) ids in order of index.
@@ -37,6 +38,7 @@ class Dataset:
     uri: str
     about: dict[str, Any]
     sha256: str
+    content: str
     profile: dict[str, Any]
     users: pa.StringArray
     items: pa.StringArray
@@ -83,6 +85,7 @@ def open_dataset(uri: str) -> Dataset:
         uri=uri,
         about=sealed.about,
         sha256=storage.sha256(join(uri, MANIFEST)),
+        content=identity.content(sealed),
         profile=storage.read_json(join(uri, PROFILE)),
         users=_read_ids(join(uri, "users"), USER, USER_ID),
         items=_read_ids(join(uri, "items"), ITEM, ITEM_ID),

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from recommender.errors import ConflictError, NotFoundError, StorageError
@@ -27,10 +27,10 @@ from recommender.errors import ConflictError, NotFoundError, StorageError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_ATTEMPTS = 4  # of reading one piece whose connection breaks off
 _SHA256 = "sha256"  # of an object's metadata
+_MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _PIECE_BYTES = 8 << 20  # a tenth of a second of a 1 Gbit link, a hundred requests a gigabyte
-_PIECE_ATTEMPTS = 3  # a second loss in the same piece is bad luck, a third is no connection
 _LOST_RACE_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 
 
@@ -137,7 +137,7 @@ class _S3Pieces(io.RawIOBase):
     """Read an object in ranges; each is asked for again when its connection is lost midway."""
 
     def __init__(self, file: FileInfo) -> None:
-        self._file, self._position = file, 0
+        self._file, self._position, self._etag = file, 0, cast("str | None", None)
 
     def readable(self) -> bool:
         return True
@@ -146,26 +146,57 @@ class _S3Pieces(io.RawIOBase):
         size = min(len(buffer), self._file.size - self._position)
         if size <= 0:
             return 0
-        data = self._piece(self._position, size)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        last = self._position + size - 1
+        piece = _read_range(self._file.uri, self._position, last, self._etag)
+        buffer[: len(piece.data)] = piece.data
+        self._etag = piece.etag
+        self._position += len(piece.data)
+        return len(piece.data)
 
-    def _piece(self, start: int, size: int) -> bytes:
-        from botocore.exceptions import BotoCoreError, HTTPClientError
 
-        bucket, key = _split(self._file.uri)
-        with _translated(self._file.uri):
-            for attempt in range(1, _PIECE_ATTEMPTS + 1):
+def read_chunks(file: FileInfo, size: int) -> Iterator[bytes]:
+    """Read a listed object from beginning to end in pieces, holding one at a time.
+
+    From S3 each piece is a request of its own, tried again when its connection breaks: a stream
+    of hours would be lost with one connection. All have to be of the object that was begun.
+
+    Raises:
+        NotFoundError: it has gone since it was listed.
+        StorageError: it was replaced while it was read, or S3 or the disk refused.
+    """
+    if not is_s3(file.uri):
+        with _translated(file.uri), _path(file.uri).open("rb", buffering=0) as stream:
+            while chunk := stream.read(size):
+                yield chunk
+        return
+    etag = None
+    for start in range(0, file.size, size):
+        stored = _read_range(file.uri, start, min(start + size, file.size) - 1, etag)
+        etag = stored.etag
+        yield stored.data
+
+
+def _read_range(uri: str, first: int, last: int, etag: str | None) -> Stored:
+    import botocore.exceptions
+
+    bucket, key = _split(uri)
+    condition: dict[str, Any] = {} if etag is None else {"IfMatch": etag}
+    for attempt in range(1, _ATTEMPTS + 1):
+        with _translated(uri):
+            # boto3 retries the request by itself, but not a body that breaks off.
+            try:
                 answer = s3_client().get_object(
-                    Bucket=bucket, Key=key, Range=f"bytes={start}-{start + size - 1}"
+                    Bucket=bucket, Key=key, Range=f"bytes={first}-{last}", **condition
                 )
-                try:
-                    return answer["Body"].read()
-                except (BotoCoreError, HTTPClientError):  # botocore retries the request, not this
-                    if attempt == _PIECE_ATTEMPTS:
-                        raise
-        raise AssertionError  # the loop returns or raises
+                return Stored(answer["Body"].read(), answer["ETag"])
+            except (
+                botocore.exceptions.ReadTimeoutError,
+                botocore.exceptions.ResponseStreamingError,
+                botocore.exceptions.IncompleteReadError,
+            ):
+                if attempt == _ATTEMPTS:
+                    raise
+    raise AssertionError(uri)  # the last attempt returns or raises
 
 
 def read_json(uri: str) -> Any:  # noqa: ANN401 - JSON is any value

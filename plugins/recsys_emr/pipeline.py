@@ -161,7 +161,7 @@ def read_profile(run: dict[str, str]) -> dict[str, Any]:
     profile = read_json(run["dataset"], PROFILE)
     for stage in profile["stages"]:
         log.info("%-28s %12d rows", stage["stage"], stage["rows"])
-    keys = ("stages", "quarantined", "users", "items", "density", "windows", "cold")
+    keys = ("stages", "quarantined", "users", "items", "density", "windows", "cold", "duplicates")
     return {key: profile[key] for key in keys}
 
 

@@ -180,6 +180,7 @@ def planned_run(
         "quarantine": run.quarantine,
         "study": run.study,
         "setting": env.locations.setting(recommender.name),
+        "checks": run.checks,
         "candidate": run.candidate,
         "report": run.report,
     }
@@ -222,7 +223,7 @@ def _paths(
     return {
         "snapshot": run["snapshot_uri"],
         "code": code.uri,
-        **{name: run[name] for name in ("dataset", "quarantine", "candidate", "report")},
+        **{name: run[name] for name in ("dataset", "quarantine", "checks", "candidate", "report")},
         "decision": where.decision(recommender.name, date, run["run_key"]),
         "versions": where.versions(recommender.name),
         "champion": where.champion(recommender.name),

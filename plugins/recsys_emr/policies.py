@@ -87,6 +87,7 @@ def airflow(env: Environment) -> dict[str, Any]:
                 ["s3:GetObject"],
                 [_objects(env.work, "runs/"), _objects(env.work, "emr-logs/")],
             ),
+            _allow("RecordChecks", ["s3:PutObject"], [_objects(env.work, "runs/*/checks/")]),
             _allow("StageCode", ["s3:PutObject"], [_objects(env.work, "code/")]),
             _allow("WritePages", ["s3:PutObject"], [f"{_objects(env.work, 'runs/')}/report.html"]),
             _allow("Publish", ["s3:GetObject", "s3:PutObject"], [_objects(env.models)]),

@@ -87,6 +87,13 @@ def test_the_snapshot_is_awaited_before_the_first_cluster(dag: DAG) -> None:
     assert {"resolve_run", "wait_for_snapshot", "stage_code"} <= upstream
 
 
+def test_the_data_is_examined_before_the_second_cluster(dag: DAG) -> None:
+    assert dag.get_task("check_data").downstream_task_ids == {"is_new"}
+    assert dag.get_task("is_new").downstream_task_ids == {"plan_train"}
+    upstream = dag.get_task("train.submit").get_flat_relative_ids(upstream=True)
+    assert {"preprocess.wait", "check_data", "is_new"} <= upstream
+
+
 def test_the_metrics_decide_over_what_training_left(dag: DAG) -> None:
     assert "train.wait" in dag.get_task("gate").get_flat_relative_ids(upstream=True)
     assert "read_metrics" in dag.get_task("gate").upstream_task_ids
@@ -107,7 +114,7 @@ def test_all_other_tasks_have_a_time_limit_and_retries(dag: DAG) -> None:
 def test_every_param_is_typed_described_and_has_a_title(dag: DAG) -> None:
     assert set(dag.params) == {
         "snapshot", "k", "min_uplift", "search_trials", "wide_search", "allow_replace_newer",
-        "plan_only",
+        "plan_only", "accept_data", "retrain_identical",
     }  # fmt: skip
     for name in dag.params:
         schema = dag.params.get_param(name).schema
@@ -118,7 +125,13 @@ def test_every_param_is_typed_described_and_has_a_title(dag: DAG) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("snapshot", "yesterday"), ("k", 0), ("min_uplift", -0.1), ("search_trials", 0)],
+    [
+        ("snapshot", "yesterday"),
+        ("k", 0),
+        ("min_uplift", -0.1),
+        ("search_trials", 0),
+        ("accept_data", ""),
+    ],
 )
 def test_the_form_refuses_what_makes_no_sense(dag: DAG, name: str, value: object) -> None:
     from airflow.sdk.exceptions import ParamValidationError

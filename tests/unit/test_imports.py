@@ -43,13 +43,16 @@ def test_plugins_know_nothing_of_the_embedded_aws(root: Path) -> None:
         assert not tops(path) & {"localaws", "demo", "moto"}, path
 
 
-def test_the_gate_needs_the_standard_library_only(root: Path) -> None:
-    for path in sorted((root / "include" / "recommender" / "gate").rglob("*.py")):
+@pytest.mark.parametrize("room", ["gate", "checks"])
+def test_what_decides_needs_the_standard_library_only(root: Path, room: str) -> None:
+    files = sorted((root / "include" / "recommender" / room).rglob("*.py"))
+    assert files
+    for path in files:
         foreign = {
             name
             for name in imports(path)
             if name.partition(".")[0] not in sys.stdlib_module_names
-            and not name.startswith("recommender.gate")
+            and not name.startswith(f"recommender.{room}")
         }
         assert not foreign, path
 

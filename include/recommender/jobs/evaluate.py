@@ -128,7 +128,12 @@ def _lineage(
     """Return where the numbers come from: data, model, settings and code."""
     return {
         "recommender": recommender.name,
-        "dataset": {"uri": dataset.uri, "sha256": dataset.sha256, "fit_until": dataset.fit_until},
+        "dataset": {
+            "uri": dataset.uri,
+            "sha256": dataset.sha256,
+            "content": dataset.content,
+            "fit_until": dataset.fit_until,
+        },
         "candidate": {
             "uri": arguments.candidate,
             "sha256": storage.sha256(join(arguments.candidate, MANIFEST)),

@@ -106,8 +106,10 @@ def _object(action: str, bucket: str, key: str) -> Call:
     kept = _FOLDERS[bucket]
     parts = key.split("/")
     name = "/".join(parts if len(parts) <= kept else [*parts[:kept], "..."])
-    if key.endswith("/report.html"):  # the one file of a run that Airflow writes itself
+    if key.endswith("/report.html"):  # a file of a run that Airflow writes itself
         name = f"{parts[0]}/.../report.html"
+    if "/checks/" in key and action == "s3:PutObject":
+        name = f"{parts[0]}/.../checks/..."
     return {"action": action, "resource": f"arn:aws:s3:::{_root(bucket)}/{_pattern(name)}"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
@@ -35,14 +36,41 @@ def test_a_good_candidate_is_promoted_and_then_stands_as_champion(
         assert cluster["Status"]["State"] == "TERMINATED"
         assert cluster["Status"]["StateChangeReason"]["Code"] == "ALL_STEPS_COMPLETED"
 
-    # The same snapshot again: the champion is scored beside the candidate, on the same rows.
-    second = dags_test("retrain_shop", snapshot=SNAPSHOT)
+    # The same snapshot again, by request: the champion is scored beside the candidate.
+    second = dags_test("retrain_shop", snapshot=SNAPSHOT, retrain_identical=True)
     assert second.succeeded
-    report = storage.read_json(
-        join(LOCATIONS.work, "runs/shop", SNAPSHOT, run_key(second.run_id), "report/report.json")
+    before, now = (
+        storage.read_json(
+            join(LOCATIONS.work, "runs/shop", SNAPSHOT, run_key(run.run_id), "report/report.json")
+        )
+        for run in (first, second)
     )
-    assert report["lineage"]["champion"]["version"] == champion.version
-    assert report["models"]["champion"] == report["models"]["als"]  # same data, seed and threads
+    assert now["lineage"]["champion"]["version"] == champion.version
+    for metric in (
+        "recall",
+        "ndcg",
+        "map",
+        "hit_rate",
+        "coverage",
+    ):  # on the same rows, to the digit
+        assert now["models"]["champion"][metric] == before["models"]["als"][metric]
+
+
+def test_data_that_the_champion_knows_is_not_trained_on_again(dags_test: Run, cloud: Cloud) -> None:
+    champion = registry.read_champion(LOCATIONS, "shop")
+    assert champion is not None  # the test above has promoted it
+    result = dags_test("retrain_shop", snapshot=SNAPSHOT)
+    assert result.succeeded, result.log[-5000:]
+    assert f"data, code and settings are those of champion {champion[0].version}" in result.log
+    (cluster,) = cloud.clusters_of(result.run_id)  # no training cluster was paid for
+    assert cluster["Status"]["State"] == "TERMINATED"
+    assert registry.read_champion(LOCATIONS, "shop") == champion
+    key = run_key(result.run_id)
+    run = LOCATIONS.run("shop", dt.date.fromisoformat(SNAPSHOT), key)
+    record = storage.read_json(join(run.checks, "checks.json"))
+    assert record["outcome"] == "passed", record["reason"]
+    assert record["compared_with"]["snapshot"] == SNAPSHOT
+    assert not storage.exists(LOCATIONS.decision("shop", dt.date.fromisoformat(SNAPSHOT), key))
 
 
 def test_a_bad_setting_is_refused_in_a_green_run(dags_test: Run) -> None:
