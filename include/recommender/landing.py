@@ -295,8 +295,9 @@ def describe(uri: str) -> dict[str, Any]:
     if state is State.SEALED:
         try:
             manifest = snapshots.require_whole(uri, files)
+            state = State.SEALED if manifest else State.PLAIN
         except BadDataError as error:
-            state, problem = State.SEALED, str(error)
+            problem = str(error)
     data = {n: size for n, size in sizes.items() if n != MANIFEST and not is_bookkeeping(n)}
     about = manifest.about if manifest else {}
     return {

@@ -8,14 +8,17 @@ has neither, and is there as soon as it holds a file.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Collection, Iterable
 from enum import Enum
 
 from recommender import storage
-from recommender.errors import BadDataError, NotFoundError, SnapshotError
+from recommender.errors import BadDataError, ManifestError, NotFoundError, SnapshotError
 from recommender.locations import MANIFEST, UPLOADING, Locations, join
 from recommender.manifest import Manifest, is_bookkeeping
 from recommender.storage import FileInfo
+
+logger = logging.getLogger(__name__)
 
 KIND = "snapshot"
 
@@ -95,6 +98,8 @@ def require_whole(uri: str, listed: Iterable[FileInfo]) -> Manifest | None:
     if found is not State.SEALED:
         return None
     manifest = _read_manifest(uri)
+    if manifest is None:
+        return None
     expected = {name: file.size for name, file in manifest.files.items()}
     stored = {n: size for n, size in sizes.items() if n != MANIFEST and not is_bookkeeping(n)}
     if stored != expected:
@@ -108,13 +113,18 @@ def require_whole(uri: str, listed: Iterable[FileInfo]) -> Manifest | None:
     return manifest
 
 
-def _read_manifest(uri: str) -> Manifest:
+def _read_manifest(uri: str) -> Manifest | None:
+    """Read a snapshot's manifest; somebody else's file of that name says nothing about it."""
     where = join(uri, MANIFEST)
     try:
-        return Manifest.from_json(storage.read_json(where), where)
+        found = Manifest.from_json(storage.read_json(where), where)
+    except ManifestError as error:
+        logger.warning("read as a snapshot without a manifest: %s", error)
+        return None
     except NotFoundError as error:
         message = f"{where} has gone while it was read; a snapshot is never changed"
         raise BadDataError(message) from error
+    return found if found.kind == KIND else None
 
 
 def newest(locations: Locations, dataset: str) -> dt.date:
