@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from recommender import identity, interactions, manifest, storage
-from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
+from recommender.columns import ITEM, ITEM_ID, TITLE, USER, USER_ID
 from recommender.errors import BadDataError
 from recommender.interactions import Interactions
 from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, join
@@ -71,6 +71,11 @@ class Dataset:
         """Return (items, terms) TF-IDF of the items' metadata; None when there is none."""
         metadata = table.read(join(self.uri, ITEMS_METADATA))
         return None if metadata is None else content.features(metadata, self.items)
+
+    def titles(self) -> pa.Table | None:
+        """Read item ids and titles of the metadata; None where the snapshot had none."""
+        metadata = table.read(join(self.uri, ITEMS_METADATA))
+        return None if metadata is None else metadata.select([ITEM_ID, TITLE])
 
 
 def open_dataset(uri: str) -> Dataset:

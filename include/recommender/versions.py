@@ -66,12 +66,14 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
 
     Raises:
         ManifestError: the candidate, the report or the version is damaged.
-        ReportError: the report is another one than the decision rests on.
+        ReportError: the report is another one than the decision rests on, or this candidate has
+            not been loaded and asked.
     """
     if not storage.exists(join(uri, MANIFEST)):
         candidate = manifest.verify(candidate_uri, "candidate")
         candidate_sha256 = storage.sha256(join(candidate_uri, MANIFEST))
         report = _read_report(decision, report_uri, candidate_sha256)
+        _check_verified(decision, candidate_sha256)
         _copy_files(candidate, candidate_uri, report_uri, uri)
         verdict = _write_once(join(uri, DECISION), decision.to_json())["verdict"]
         about = candidate.about | {
@@ -90,6 +92,21 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
     _check_sizes(uri, found)
     check_identity(uri.rsplit("/", 1)[-1], found, uri)
     return storage.sha256(join(uri, MANIFEST))
+
+
+def _check_verified(decision: Decision, candidate_sha256: str) -> None:
+    """Refuse what has not been loaded as a reader loads it, or did not serve as it should."""
+    loaded = decision.verification
+    if loaded is None or loaded.candidate_sha256 != candidate_sha256:
+        found = loaded.candidate_sha256 if loaded else "none"
+        message = (
+            f"expected a verification of the candidate with manifest SHA-256 {candidate_sha256}, "
+            f"found {found}: run the job verify and decide again"
+        )
+        raise ReportError(message)
+    if loaded.findings:
+        message = f"the candidate must not be served: {' '.join(loaded.findings)}"
+        raise ReportError(message)
 
 
 def _read_report(decision: Decision, report_uri: str, candidate_sha256: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from recommender import (
     environment,
     gate,
     kept_setting,
+    manifest,
     registry,
     snapshots,
     staging,
@@ -26,8 +27,8 @@ from recommender import (
     windows,
 )
 from recommender.config import Recommender
-from recommender.errors import ConflictError, RecommenderError, StorageError
-from recommender.locations import PROFILE, REPORT, SEARCH, Locations, join
+from recommender.errors import ConflictError, RecommenderError, ReportError, StorageError
+from recommender.locations import PROFILE, REPORT, SEARCH, VERIFICATION, Locations, join
 from recsys_emr import costs, stages
 from recsys_emr import plan as planning
 
@@ -177,6 +178,21 @@ def read_metrics(run: dict[str, str]) -> dict[str, Any]:
     return {key: report[key] for key in ("k", "population", "models", "comparisons")}
 
 
+def read_verification(run: dict[str, str]) -> gate.Verification:
+    """Read what came of loading the candidate and asking it again.
+
+    Raises:
+        ManifestError: there is none.
+        ReportError: it is malformed.
+    """
+    manifest.read(run["verification"], "verification")
+    try:
+        return gate.Verification.from_json(read_json(run["verification"], VERIFICATION))
+    except ValueError as error:
+        message = f"{join(run['verification'], VERIFICATION)}: {error}"
+        raise ReportError(message) from error
+
+
 @named_errors_are_final
 def keep_setting(run: dict[str, str]) -> None:
     """Keep what a wide search has found for the runs that follow, whatever the gate will say."""
@@ -222,7 +238,9 @@ def decide(
             locations, recommender.name, snapshot, params["k"], policy.stable_windows - 1
         ),
     )
-    decision = gate.decide(report, policy, attempt, current[0] if current else None)
+    verification = read_verification(run)
+    champion = current[0] if current else None
+    decision = gate.decide(report, policy, attempt, champion, verification)
     uri = registry.record_decision(locations, decision)
     log.info("the gate's rules:\n%s\nrecorded at %s", decision.table(), uri)
     log.info("what the run has cost:\n%s", costs.describe(spent, recommender.budget_usd))

@@ -25,6 +25,8 @@ from recommender.staging import StagedCode
 from recsys_emr import costs, policies, stages
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 
+_DIRECTORIES = ("dataset", "quarantine", "checks", "candidate", "report", "verification")
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -183,6 +185,7 @@ def planned_run(
         "checks": run.checks,
         "candidate": run.candidate,
         "report": run.report,
+        "verification": run.verification,
     }
 
 
@@ -223,7 +226,7 @@ def _paths(
     return {
         "snapshot": run["snapshot_uri"],
         "code": code.uri,
-        **{name: run[name] for name in ("dataset", "quarantine", "checks", "candidate", "report")},
+        **{name: run[name] for name in _DIRECTORIES},
         "decision": where.decision(recommender.name, date, run["run_key"]),
         "versions": where.versions(recommender.name),
         "champion": where.champion(recommender.name),

@@ -17,7 +17,7 @@ def preprocess(run: Mapping[str, Any]) -> dict[str, Any]:
 def train(
     run: Mapping[str, Any], params: Mapping[str, Any], champion: str | None
 ) -> dict[str, Any]:
-    """Return the jobs of the training cluster: fit, then measure beside baselines and champion.
+    """Return the jobs of the training cluster: fit, measure beside others, load and ask again.
 
     Args:
         run: what ``resolve_run`` returned.
@@ -39,7 +39,17 @@ def train(
     if champion:
         fit += ["--champion", champion]
         measure += ["--champion", champion]
+    ask = ["--candidate", run["candidate"], "--report", run["report"]]
+    ask += ["--output", run["verification"], *overrides]
     return {
-        "steps": [{"job": "train", "arguments": fit}, {"job": "evaluate", "arguments": measure}],
-        "produces": {run["candidate"]: "candidate", run["report"]: "report"},
+        "steps": [
+            {"job": "train", "arguments": fit},
+            {"job": "evaluate", "arguments": measure},
+            {"job": "verify", "arguments": ask},  # a process of its own, as a reader is
+        ],
+        "produces": {
+            run["candidate"]: "candidate",
+            run["report"]: "report",
+            run["verification"]: "verification",
+        },
     }

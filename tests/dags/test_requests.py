@@ -55,6 +55,7 @@ def run_of(env: Environment) -> dict[str, Any]:
         "setting": env.locations.setting("complete_journey"),
         "candidate": run.candidate,
         "report": run.report,
+        "verification": run.verification,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recommender import manifest, registry, storage
 from recommender.changes import Request
-from recommender.gate import Attempt, ChampionRef, Decision, Policy, decide
+from recommender.gate import Attempt, ChampionRef, Decision, Policy, Verification, decide
 from recommender.locations import MANIFEST, Locations, join
 
 NAME = "shop"
@@ -32,7 +32,9 @@ class Case:
     def decide(self, locations: Locations) -> Decision:
         found = registry.read_champion(locations, NAME)
         report = storage.read_json(join(self.report, "report.json"))
-        return decide(report, POLICY, self.attempt, found[0] if found else None)
+        digest = storage.sha256(join(self.candidate, MANIFEST))
+        verified = Verification(digest, 200, 1.0, 1.0, 100.0, ())
+        return decide(report, POLICY, self.attempt, found[0] if found else None, verified)
 
     def publish(self, locations: Locations, decision: Decision) -> registry.Published:
         return registry.publish(locations, decision, self.candidate, self.report)

@@ -6,6 +6,7 @@ from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import CANDIDATE, Policy
 from recommender.gate.records import Answer, Attempt, ChampionRef, Change, Rule, StageCost, Window
 from recommender.gate.rules import WIN
+from recommender.gate.serving import Verification
 
 __all__ = [
     "CANDIDATE",
@@ -21,6 +22,7 @@ __all__ = [
     "Rule",
     "StageCost",
     "Verdict",
+    "Verification",
     "Window",
     "decide",
     "read_evidence",

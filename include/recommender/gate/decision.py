@@ -13,6 +13,7 @@ from recommender.gate.document import MalformedReportError
 from recommender.gate.evidence import Evidence, read_evidence
 from recommender.gate.policy import Policy
 from recommender.gate.records import FORMAT, Answer, Attempt, ChampionRef, Rule, StageCost, Window
+from recommender.gate.serving import Verification, serves_as_measured
 
 APPROVAL = "approved_by_a_person"
 Verdict = Literal["promoted", "registered", "refused"]
@@ -32,6 +33,8 @@ class Decision:
             pointer) or ``refused`` (publish nothing).
         reason: the verdict in one sentence.
         answer: what a person said to the promotion; None when nobody was asked.
+        verification: what came of loading the candidate and asking it again; None in records of
+            before that was done, and nothing is published without.
     """
 
     attempt: Attempt
@@ -42,6 +45,7 @@ class Decision:
     verdict: Verdict
     reason: str
     answer: Answer | None = None
+    verification: Verification | None = None
 
     @property
     def acts(self) -> bool:
@@ -91,6 +95,7 @@ class Decision:
             "policy": {**asdict(self.policy), "baselines": list(self.policy.baselines)},
             "champion": self.champion.to_json() if self.champion else None,
             "evidence": self.evidence.to_json() if self.evidence else None,
+            "verification": self.verification.to_json() if self.verification else None,
         }
 
     @classmethod
@@ -112,7 +117,7 @@ class Decision:
             message = f"format {document['format']!r}, verdict {document['verdict']!r}"
             raise ValueError(message)
         champion, evidence = document["champion"], document["evidence"]
-        answer = document.get("approval")
+        answer, loaded = document.get("approval"), document.get("verification")
         return cls(
             attempt=Attempt(
                 recommender=document["recommender"],
@@ -132,6 +137,7 @@ class Decision:
             verdict=document["verdict"],
             reason=document["reason"],
             answer=None if answer is None else Answer.from_json(answer),
+            verification=None if loaded is None else Verification.from_json(loaded),
         )
 
     def table(self) -> str:
@@ -158,7 +164,11 @@ class Decision:
 
 
 def decide(
-    report: object, policy: Policy, attempt: Attempt, champion: ChampionRef | None
+    report: object,
+    policy: Policy,
+    attempt: Attempt,
+    champion: ChampionRef | None,
+    verification: Verification | None = None,
 ) -> Decision:
     """Judge a candidate by its report; the same input gives the same decision.
 
@@ -171,6 +181,8 @@ def decide(
         attempt: what is judged.
         champion: the champion as read just before; ``registry.publish`` moves the pointer only
             if it is still this one.
+        verification: what came of loading the candidate and asking it again; without one there
+            is a verdict, but nothing is published by it.
 
     Returns:
         The decision: ``refused`` by the first quality rule that fails; else ``registered`` when
@@ -191,6 +203,7 @@ def decide(
         *win,
         r.holds_against_champion(evidence, policy, attempt, champion),
         r.covers_catalogue(evidence, policy),
+        *([serves_as_measured(evidence, verification)] if verification else []),
         *guardrails.apply(
             evidence,
             policy,
@@ -201,7 +214,9 @@ def decide(
         r.in_order(attempt, champion),
     )
     verdict, reason = _verdict(outcomes, r.standing(evidence))
-    return Decision(attempt, policy, champion, evidence, outcomes, verdict, reason)
+    return Decision(
+        attempt, policy, champion, evidence, outcomes, verdict, reason, verification=verification
+    )
 
 
 def _verdict(outcomes: tuple[Rule, ...], standing: r.Standing) -> tuple[Verdict, str]:

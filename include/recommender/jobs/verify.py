@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -26,6 +24,7 @@ from recommender.errors import BadDataError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, PROBES, REPORT, VERIFICATION, join
+from recommender.process import peak_memory_mb
 from recommender.serving import load_model
 
 _log = logging.getLogger("recommender.jobs.verify")
@@ -54,7 +53,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         model = load_model(arguments.candidate, CANDIDATE, "candidate", sha256=digest)
         loaded = time.perf_counter() - began
         _log.info(f"loaded {model.users:,} users and {model.items:,} items in {loaded:.2f} s")
-        measured = verification.ask(model, probes, loaded, _peak_memory_mb)
+        measured = verification.ask(model, probes, loaded, peak_memory_mb)
     against = verification.findings(measured, recommender.serve)
     document = {
         "format": 1,
@@ -83,18 +82,6 @@ def _check_measured(report: dict[str, Any], digest: str, arguments: argparse.Nam
             f"about {measured}: evaluate this candidate first"
         )
         raise BadDataError(message)
-
-
-def _peak_memory_mb() -> float:
-    """Return this process's peak resident memory.
-
-    Linux tells it by address space; ``ru_maxrss`` would remember the JVM that started this.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # bytes on macOS
 
 
 if __name__ == "__main__":

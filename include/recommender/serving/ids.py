@@ -31,6 +31,11 @@ class Ids:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def table(self) -> pa.StringArray:
+        """Return the ids in order of index."""
+        return self._ids
+
     def index(self, wanted: str) -> int:
         """Return the index of an id, -1 if it is not in the table."""
         key = wanted.encode()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from recommender import manifest
 from recommender.locations import Locations
 from recommender.serving import arrays
+from recommender.serving.arrays import Arrays
 from recommender.serving.model import ServedModel
 
 VERSION, CANDIDATE = "version", "candidate"
@@ -31,6 +34,22 @@ def load_version(models: str, recommender: str, version: str) -> ServedModel:
     return load_model(uri, VERSION, version)
 
 
+@contextmanager
+def fetch_arrays(
+    uri: str, kind: str, sha256: str | None = None
+) -> Iterator[tuple[Arrays, dict[str, Any]]]:
+    """Give a directory's arrays, mapped from a temporary copy, and its manifest's facts.
+
+    Raises:
+        ManifestError: the directory is unfinished, of another kind, damaged, or not this one.
+        StorageError: S3 or the disk refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="recsys-") as name:
+        folder = Path(name)
+        sealed = manifest.fetch(uri, kind, folder, wanted=arrays.is_needed, sha256=sha256)
+        yield arrays.read(folder), sealed.about
+
+
 def load_model(uri: str, kind: str, name: str, *, sha256: str | None = None) -> ServedModel:
     """Load a directory of factors, popularity, ids and history.
 
@@ -47,12 +66,9 @@ def load_model(uri: str, kind: str, name: str, *, sha256: str | None = None) -> 
         ManifestError: the directory is unfinished, of another kind, damaged, or not this one.
         StorageError: S3 or the disk refused.
     """
-    folder = Path(tempfile.mkdtemp(prefix="recsys-"))
-    try:
-        sealed = manifest.fetch(uri, kind, folder, wanted=arrays.is_needed, sha256=sha256)
-        model = ServedModel(name, sealed.about, arrays.read(folder))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    stack = ExitStack()
+    with stack:
+        found, about = stack.enter_context(fetch_arrays(uri, kind, sha256))
+        model = ServedModel(name, about, found)
+        weakref.finalize(model, stack.pop_all().close)
     return model

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,13 @@ def test_champion_record_is_plain_json(tmp_path: Path) -> None:
         },
         "withdrawn": [],
     }
+
+
+def test_a_candidate_that_nobody_has_loaded_is_not_published(tmp_path: Path) -> None:
+    locations = places(str(tmp_path))
+    case = make_run(locations, "2017-11-30")
+    decision = replace(case.decide(locations), verification=None)
+    with pytest.raises(ReportError, match=r"expected a verification .* run the job verify"):
+        case.publish(locations, decision)
+    assert registry.read_champion(locations, NAME) is None
+    assert storage.list_files(locations.versions(NAME)) == []
