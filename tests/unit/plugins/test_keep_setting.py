@@ -38,7 +38,7 @@ def test_nothing_else_is(record: dict[str, Any] | None, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_the_training_step_is_told_where_things_are(wide: bool) -> None:
-    names = ("snapshot", "dataset", "candidate", "report", "study", "setting")
+    names = ("snapshot", "dataset", "candidate", "report", "verification", "study", "setting")
     run = {name: f"s3://bucket/{name}" for name in names}
     params = {"k": 20, "search_trials": 12, "wide_search": wide}
     fit = stages.train(run, params, "s3://bucket/champion")["steps"][0]["arguments"]
