@@ -244,11 +244,26 @@ class Serve(Settings):
     """Peak memory of the process that serves, files mapped into memory included."""
 
 
+class Recommend(Settings):
+    """Say what the batch recommendations hold."""
+
+    n: int = Field(default=20, ge=1, le=1000)
+    """Length of every list."""
+
+    format: Literal["parquet", "jsonl"] = "parquet"
+    """Parquet has one row an item of a list, JSON Lines one line a list."""
+
+    deny_list: str | None = None
+    """Text file with the ids of items never to be recommended, one a line (``s3://`` or a path);
+    that it is missing is an error. Null denies nothing."""
+
+
 class Clusters(Settings):
     """Name the environment's cluster shape for each stage."""
 
     preprocess: str = "preprocessing"
     train: str = "single_node"
+    recommend: str = "single_node"
 
 
 class Recommender(Settings):
@@ -281,6 +296,7 @@ class Recommender(Settings):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
+    recommend: Recommend = Recommend()
     gate: Policy = Policy()
     clusters: Clusters = Clusters()
 

@@ -1,4 +1,4 @@
-"""Run one job: ``python -m recommender.jobs {preprocess,train,evaluate,verify,reproduce} ...``.
+"""Run one job: ``python -m recommender.jobs {preprocess,train,evaluate,verify,recommend,reproduce} ...``.
 
 spark-submit is given a copy of this very file beside a zip of the package, so it imports by
 absolute name only and assumes nothing about where it lies.
@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-JOBS = ("preprocess", "train", "evaluate", "verify", "reproduce")
+JOBS = ("preprocess", "train", "evaluate", "verify", "recommend", "reproduce")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

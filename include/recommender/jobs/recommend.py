@@ -1,0 +1,172 @@
+"""Recommend to every user of a dataset with a published version, and list similar items.
+
+Writes users/ (the lists), items/ (similar items), popular/ (one list for whoever is not among the
+users), summary.json and, last, manifest.json: without it the output is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
+
+from recommender import artifact, provenance, storage
+from recommender.batch import audience, denylist, ranked, tables
+from recommender.batch.ranked import Chunk
+from recommender.batch.tables import Names
+from recommender.columns import ITEM_ID, TITLE
+from recommender.config import Recommender
+from recommender.dataset import Dataset, open_dataset
+from recommender.jobs import cli
+from recommender.jobs.outputs import clear, require_apart
+from recommender.locations import MANIFEST, SUMMARY, join
+from recommender.process import peak_memory_mb
+from recommender.ranking import Recommendations
+from recommender.serving.arrays import Arrays
+from recommender.serving.load import VERSION, fetch_arrays
+
+_log = logging.getLogger("recommender.jobs.recommend")
+KIND = "recommendations"
+USERS, ITEMS, POPULAR = "users", "items", "popular"
+_OWN = {USERS, ITEMS, POPULAR, SUMMARY, MANIFEST}
+# What a reader puts in place of a user id that is in no list; no id of a user is empty.
+NOBODY = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; see ``--help``."""
+    parser = cli.arg_parser("recommend", __doc__ or "")
+    add = parser.add_argument
+    add("--version", required=True, type=cli.location, metavar="URI", help="published version")
+    add(
+        "--dataset",
+        required=True,
+        type=cli.location,
+        metavar="URI",
+        help="whose users, and what they have",
+    )
+    add("--output", required=True, type=cli.location, metavar="URI", help="lists; replaced")
+    return cli.run(_run, parser, argv)
+
+
+def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
+    inputs = [arguments.version, arguments.dataset]
+    require_apart([arguments.output], inputs)
+    clear(arguments.output, lambda name: name in _OWN)
+    began, settings = time.monotonic(), recommender.recommend
+    deny = denylist.read(settings.deny_list)
+    dataset = open_dataset(arguments.dataset)
+    with (
+        fetch_arrays(arguments.version, VERSION) as (arrays, about),
+        tempfile.TemporaryDirectory(prefix="recsys-") as name,
+        threadpool_limits(1, user_api="blas"),
+    ):
+        version = arguments.version.rsplit("/", 1)[-1]
+        writing = _Writing(Path(name), arrays, _titles(dataset, arrays), version, settings.format)
+        denied = arrays.items.indices(deny)
+        counts = writing.lists(dataset, settings.n, denied[denied >= 0])
+        summary = {
+            "recommender": recommender.name,
+            "version": version,
+            "dataset": {"uri": dataset.uri, "sha256": dataset.sha256},
+            "n": settings.n,
+            "format": settings.format,
+            **counts,
+            "denied": int(np.sum(denied >= 0)),
+            "denied_unknown": int(np.sum(denied < 0)),
+            "seconds": round(time.monotonic() - began, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+        }
+        storage.write_json(join(name, SUMMARY), summary)
+        facts = {**summary, "fit_until": about.get("fit_until"), **provenance.describe()}
+        artifact.publish(Path(name), arguments.output, KIND, facts)
+    _log.info(f"recommendations at {arguments.output}: {summary}")
+
+
+def _titles(dataset: Dataset, arrays: Arrays) -> pa.StringArray:
+    """Return the title of every item of the version, null where the dataset has none."""
+    known = dataset.titles()
+    if known is None:
+        return pa.nulls(len(arrays.items), pa.string())
+    places = pc.index_in(arrays.items.table, known.column(ITEM_ID).combine_chunks())
+    return known.column(TITLE).combine_chunks().take(places)
+
+
+class _Writing:
+    """Write all lists below a local directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        arrays: Arrays,
+        titles: pa.StringArray,
+        version: str,
+        form: tables.Format,
+    ) -> None:
+        self._directory, self._arrays = directory, arrays
+        self._titles, self._version, self._format = titles, version, form
+
+    def lists(self, dataset: Dataset, n: int, denied: npt.NDArray[np.int32]) -> dict[str, Any]:
+        """Write the lists of users, the similar items and the popular ones; return counts."""
+        arrays = self._arrays
+        everyone = audience.gather(arrays, dataset)
+        began = time.monotonic()
+        user_rows = self._write(
+            USERS,
+            ranked.for_users(arrays, everyone, n, denied),
+            everyone.ids,
+            audience.SOURCES,
+            everyone.sources,
+        )
+        seconds = time.monotonic() - began
+        sources = np.bincount(everyone.sources, minlength=len(audience.SOURCES))
+        item_rows = self._write(
+            ITEMS,
+            ranked.for_items(arrays, n, denied),
+            arrays.items.table,
+            ("similar",),
+            np.zeros(len(arrays.items), dtype=np.int8),
+            value="similar_item_id",
+        )
+        self._write(
+            POPULAR,
+            [_one(ranked.most_popular(arrays, n, denied))],
+            pa.array([NOBODY]),
+            ("popular",),
+            np.zeros(1, dtype=np.int8),
+        )
+        return {
+            "users": len(everyone.ids),
+            **{f"users_{k}": int(v) for k, v in zip(audience.SOURCES, sources, strict=True)},
+            "user_rows": user_rows,
+            "items": len(arrays.items),
+            "item_rows": item_rows,
+            "users_per_second": round(len(everyone.ids) / max(seconds, 1e-9)),
+        }
+
+    def _write(
+        self,
+        folder: str,
+        chunks: Any,  # noqa: ANN401
+        keys: pa.StringArray,
+        sources: Sequence[str],
+        of: npt.NDArray[np.int8],
+        value: str = "item_id",
+    ) -> int:
+        key = "item_id" if folder == ITEMS else "user_id"
+        names = Names(key, value, keys, self._arrays.items.table, self._titles, self._version)
+        return tables.write(self._directory / folder, chunks, names, sources, of, self._format)
+
+
+def _one(lists: Recommendations) -> Chunk:
+    return Chunk(np.zeros(1, np.int32), Recommendations(lists.items[None], lists.scores[None]))
