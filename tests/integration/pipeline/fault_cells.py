@@ -55,7 +55,7 @@ class Cell:
         return f"{self.fault}, {self.moment}"
 
 
-BY_HAND = r"terminating (it|cluster)"  # by the trigger or by the teardown, whichever comes first
+BY_HAND = r"terminating (it|cluster|j-)"  # by the trigger or by the teardown, whichever comes first
 ONE: Stages
 BOTH: Stages
 AGAIN: Stages
