@@ -14,6 +14,7 @@ from pathlib import Path
 
 DAY = 86_400
 HOLDOUT, VALIDATION, SUPPORT = 28, 28, 5
+FILES = "part-*.json"  # as generate.py names them; beside them lies its summary
 KEYS = ["reviewerID", "asin", "unixReviewTime", "verified"]
 
 
@@ -22,7 +23,7 @@ def pandas_loop(raw: Path, out: Path) -> None:
     import pandas as pd
 
     rows = []
-    for path in sorted(raw.glob("*.json")):
+    for path in sorted(raw.glob(FILES)):
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
@@ -61,7 +62,7 @@ def polars(raw: Path, out: Path) -> None:
         "reviewerID": pl.String, "asin": pl.String, "unixReviewTime": pl.Int64,
         "verified": pl.Boolean,
     }  # fmt: skip
-    rows = pl.scan_ndjson(raw / "*.json", schema=schema, ignore_errors=True).select(
+    rows = pl.scan_ndjson(raw / FILES, schema=schema, ignore_errors=True).select(
         pl.col("reviewerID").alias("user_id"),
         pl.col("asin").alias("item_id"),
         pl.col("unixReviewTime").alias("timestamp"),
@@ -110,7 +111,7 @@ def plain_duckdb(raw: Path, out: Path) -> None:
     db.execute(f"""
         CREATE TABLE raw AS SELECT reviewerID AS user_id, asin AS item_id, unixReviewTime AS timestamp,
           CASE WHEN verified THEN 2.0::FLOAT ELSE 1.0::FLOAT END AS confidence
-        FROM read_json('{raw}/*.json', format = 'newline_delimited', ignore_errors = true,
+        FROM read_json('{raw}/{FILES}', format = 'newline_delimited', ignore_errors = true,
           columns = {columns})
         WHERE reviewerID IS NOT NULL AND asin IS NOT NULL AND unixReviewTime IS NOT NULL""")  # noqa: S608
     (last,) = db.execute("SELECT max(timestamp) FROM raw").fetchone() or (0,)
@@ -148,7 +149,7 @@ def minimal_spark(raw: Path, out: Path) -> None:
     builder = SparkSession.builder.config("spark.driver.memory", "2g")
     spark = builder.config("spark.ui.enabled", "false").getOrCreate()
     schema = "reviewerID string, asin string, unixReviewTime long, verified boolean"
-    frame = spark.read.schema(schema).json(str(raw / "*.json"))
+    frame = spark.read.schema(schema).json(str(raw / FILES))
     frame = frame.dropDuplicates(["reviewerID", "asin"])
     frame.write.mode("overwrite").parquet(str(out / "reviews"))
     spark.stop()

@@ -70,12 +70,12 @@ class Stack:
         """Call the REST API as a user would, logged in."""
         if not self._token:
             login = {"username": "admin", "password": PASSWORD}
-            answer = requests.post(f"{self.url}/auth/token", json=login, timeout=30)
+            answer = requests.post(f"{self.url}/auth/token", json=login, timeout=120)
             answer.raise_for_status()
             self._token = answer.json()["access_token"]
         headers = {"Authorization": f"Bearer {self._token}"}
         answer = requests.request(
-            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=30
+            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=120
         )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
