@@ -17,6 +17,7 @@ RULES = {
     "spares_head_and_tail": "Neither head nor tail items pay for it",
     "keeps_familiar_lists": "Lists stay familiar",
     "wins_every_window": "Wins every window asked for",
+    "serves_as_measured": "Loaded again, it serves what was measured",
     "snapshot_in_order": "Not older than the champion's snapshot",
     "approved_by_a_person": "Approved by a person",
 }

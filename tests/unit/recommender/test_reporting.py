@@ -17,10 +17,21 @@ import pytest
 from gate_reports import CHAMPION, Report, attempt, make_report
 
 from recommender import registry, storage
-from recommender.gate import Answer, Decision, Policy, StageCost, decide
+from recommender.gate import (
+    Answer,
+    Decision,
+    Policy,
+    StageCost,
+    decide,
+    decision,
+    guardrails,
+    rules,
+    serving,
+)
 from recommender.locations import Locations, join
 from recommender.reporting import Item, Material, gather, render, sections
 from recommender.reporting.style import looks
+from recommender.reporting.wording import RULES
 
 COST = StageCost("train", 0.125, 1.5, (), "2026-11-22", simulated=True)
 HOSTILE = "<script>alert(1)</script>\" onmouseover='x' & Sons"
@@ -140,6 +151,14 @@ class Read(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(material())
+
+
+def test_every_rule_of_the_gate_has_words_for_a_person() -> None:
+    modules = (rules, guardrails, serving)
+    names = {value for module in modules for key, value in vars(module).items() if key.isupper()}
+    names = {n for n in names if isinstance(n, str) and re.fullmatch(r"[a-z]+(_[a-z]+)+", n)}
+    assert {"beats_baseline", "serves_as_measured", "keeps_familiar_lists"} <= names
+    assert names | {decision.APPROVAL} == RULES.keys()
 
 
 def test_the_verdict_comes_before_everything_else(page: str) -> None:
