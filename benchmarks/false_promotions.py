@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from recommender import config, contenders, evaluation, plans
+from recommender import config
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
 from recommender.errors import EmptyDatasetError
+from recommender.evaluation import leaderboard
 from recommender.gate import Attempt, Decision, decide
 from recommender.interactions import Interactions, from_columns
-from recommender.study import Study
-from recommender.training import train
+from recommender.training import contenders, plans
+from recommender.training.study import Study
+from recommender.training.train import train
 
 Windows = tuple[Interactions, Interactions, Interactions]
 LEVEL = 0.05
@@ -66,7 +68,7 @@ def judged(windows: Windows, recommender: Recommender, seed: int) -> Decision:
     built = contenders.build(settings, None)
     plan = plans.plan(seeded, plans.question(seeded, 0), None, wide=True)
     trained = train(training, validation, seeded, built, plan, Study(None, ""))
-    report: dict[str, Any] = evaluation.evaluate(
+    report: dict[str, Any] = leaderboard.evaluate(
         trained.models, trained.fit_rows.matrix(), test.matrix(), seeded.evaluate
     )
     report["lineage"] = {"candidate": {"sha256": "0" * 64}, "champion": None}

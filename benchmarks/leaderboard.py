@@ -19,16 +19,18 @@ from typing import Any
 
 from real_data import RealDataset, prepare
 
-from recommender import bootstrap, config, contenders, evaluation, metrics, plans
+from recommender import config
 from recommender.artifact import ALS
 from recommender.config import Contender, Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.evaluation import bootstrap, leaderboard, metrics
+from recommender.evaluation.metrics import PerUser
 from recommender.interactions import Interactions, merge
-from recommender.metrics import PerUser
 from recommender.models import Als, Model
-from recommender.search import fit_trial
-from recommender.study import Study
-from recommender.training import train
+from recommender.training import contenders, plans
+from recommender.training.search import fit_trial
+from recommender.training.study import Study
+from recommender.training.train import train
 
 GRID = {
     "factors": (32, 64, 128),
@@ -73,7 +75,7 @@ def measure(real: RealDataset, *, grid: bool) -> None:
     search = whole - sum(trained.notes["seconds_fit"].values())
     once = seconds_of_a_training(trained.fit_rows, trained.setting, recommender)
     held_out = dataset.pairs(TEST)
-    report = evaluation.evaluate(
+    report = leaderboard.evaluate(
         trained.models, trained.fit_rows.matrix(), held_out, recommender.evaluate
     )
     population, shape = report["population"], dataset.shape

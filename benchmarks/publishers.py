@@ -24,9 +24,10 @@ sys.path[:0] = [str(ROOT / "include"), str(ROOT / "tests" / "support")]
 from registry_store import NAME, make_run, places  # noqa: E402
 
 from localaws import testing  # noqa: E402
-from recommender import pointer, registry  # noqa: E402
+from recommender import registry  # noqa: E402
 from recommender.errors import ConflictError  # noqa: E402
 from recommender.locations import Locations  # noqa: E402
+from recommender.registry import pointer  # noqa: E402
 
 PUBLISHERS, READERS = 64, 8
 

@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 from real_data import RealDataset, prepare
 
-from recommender import config, metrics
+from recommender import config
 from recommender.artifact import ALS, Candidate
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.evaluation import metrics
+from recommender.evaluation.metrics import Population
 from recommender.interactions import Interactions, merge
-from recommender.metrics import Population
 from recommender.models import Als
-from recommender.search import fit_trial
-from recommender.warm_start import from_champion
+from recommender.training.search import fit_trial
+from recommender.training.warm_start import from_champion
 
 REPEATS = 3
 

@@ -20,7 +20,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, get_current_context, task
 
 from recommender import config, environment
-from recommender.retention import Policy
+from recommender.registry.retention import Policy
 from recsys_emr import upkeep
 
 RECOMMENDERS = [config.load(str(file)).name for file in environment.recommender_files()]

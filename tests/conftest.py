@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ["small_datasets"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before anything imports Airflow or boto3: a home of the tests' own, and no way to a real account.

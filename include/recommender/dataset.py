@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from recommender import identity, interactions, manifest, storage
+from recommender import interactions, manifest, storage
 from recommender.columns import ITEM, ITEM_ID, TITLE, USER, USER_ID
 from recommender.errors import BadDataError
 from recommender.interactions import Interactions
+from recommender.lineage import identity
 from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, join
 from recommender.metadata import table
 from recommender.models import content

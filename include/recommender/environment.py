@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 from pydantic import Field, model_validator
 
+from recommender.clusters.shapes import Fleet, Shape
 from recommender.config import Settings, parse
 from recommender.errors import ConfigError
 from recommender.locations import Locations
-from recommender.shapes import Fleet, Shape
 
 __all__ = ["Emr", "Environment", "Fleet", "Shape", "config_directory", "load", "recommender_files"]
 

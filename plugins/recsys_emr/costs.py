@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recommender import pricing
+from recommender.clusters import pricing
+from recommender.clusters.pricing import Cost, PriceTable, Usage
+from recommender.clusters.shapes import Shape
 from recommender.environment import Environment
 from recommender.errors import RecommenderError
-from recommender.pricing import Cost, PriceTable, Usage
-from recommender.shapes import Shape
 
 if TYPE_CHECKING:
     from mypy_boto3_emr import EMRClient

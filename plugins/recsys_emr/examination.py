@@ -11,18 +11,11 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import (
-    checks,
-    environment,
-    identity,
-    manifest,
-    predecessor,
-    registry,
-    snapshots,
-    storage,
-)
+from recommender import checks, environment, manifest, registry, storage
 from recommender.config import Recommender
 from recommender.errors import BadDataError
+from recommender.lake import snapshots
+from recommender.lineage import identity, predecessor
 from recommender.locations import CHECKS, PROFILE, join
 from recsys_emr.pipeline import named_errors_are_final, read_json
 

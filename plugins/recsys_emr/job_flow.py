@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recommender import staging
+from recommender.clusters import staging
+from recommender.clusters.staging import StagedCode
 from recommender.environment import Emr, Environment, Fleet, Shape
 from recommender.locations import Locations
-from recommender.staging import StagedCode
 from recsys_emr.validation import check_request
 
 CODE_HASH = "RECSYS_CODE_HASH"  # the jobs put it into the lineage of what they write

@@ -15,20 +15,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import (
-    environment,
-    gate,
-    kept_setting,
-    manifest,
-    registry,
-    snapshots,
-    staging,
-    storage,
-    windows,
-)
+from recommender import environment, gate, manifest, registry, storage
+from recommender.clusters import staging
 from recommender.config import Recommender
 from recommender.errors import ConflictError, RecommenderError, ReportError, StorageError
+from recommender.lake import snapshots
 from recommender.locations import PROFILE, REPORT, SEARCH, VERIFICATION, Locations, join
+from recommender.registry import windows
+from recommender.training import kept_setting
 from recsys_emr import costs, stages
 from recsys_emr import plan as planning
 

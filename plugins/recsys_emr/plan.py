@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recommender import config, environment, pricing, snapshots, staging
+from recommender import config, environment
+from recommender.clusters import pricing, staging
+from recommender.clusters.pricing import Cost
+from recommender.clusters.staging import StagedCode
 from recommender.config import Recommender
 from recommender.environment import Environment
 from recommender.errors import RecommenderError
+from recommender.lake import snapshots
 from recommender.locations import run_key
-from recommender.pricing import Cost
-from recommender.staging import StagedCode
 from recsys_emr import costs, policies, stages
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from recommender import environment, pricing
+from recommender import environment
+from recommender.clusters import pricing
+from recommender.clusters.pricing import PriceTable, Rate
 from recommender.errors import ConfigError, RecommenderError
-from recommender.pricing import PriceTable, Rate
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
-from recommender import environment, snapshots
+from recommender import environment
+from recommender.lake import snapshots
 from recsys_emr.triggers import SnapshotTrigger
 
 if TYPE_CHECKING:

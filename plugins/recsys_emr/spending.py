@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import environment, pricing
+from recommender import environment
+from recommender.clusters import pricing
+from recommender.clusters.pricing import Cost, PriceTable
 from recommender.config import Recommender
 from recommender.environment import Environment
 from recommender.errors import ConfigError
-from recommender.pricing import Cost, PriceTable
 from recsys_emr import clusters, costs
 from recsys_emr import plan as planning
 from recsys_emr.stage_task import owner_of

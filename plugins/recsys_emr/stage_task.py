@@ -11,9 +11,9 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import manifest
+from recommender.clusters.staging import StagedCode
 from recommender.environment import Environment
 from recommender.errors import ConfigError, ManifestError
-from recommender.staging import StagedCode
 from recsys_emr import clusters, links, pace, retry
 from recsys_emr.classify import classify_refusal
 from recsys_emr.clusters import Owner

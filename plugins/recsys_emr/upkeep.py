@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import changes, environment, retention
-from recommender.changes import Request
-from recommender.retention import Fate, Policy
+from recommender import environment
+from recommender.registry import changes, retention
+from recommender.registry.changes import Request
+from recommender.registry.retention import Fate, Policy
 from recsys_emr.pipeline import named_errors_are_final
 
 if TYPE_CHECKING:

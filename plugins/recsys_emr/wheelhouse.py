@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from recommender import environment, staging, storage
+from recommender import environment, storage
+from recommender.clusters import staging
+from recommender.clusters.shapes import Architecture
 from recommender.errors import ConfigError, RecommenderError
 from recommender.locations import join
-from recommender.shapes import Architecture
 
 PYTHON_VERSION = "3.11"
 MACHINES: dict[Architecture, str] = {"arm64": "aarch64", "x86_64": "x86_64"}  # as uname -m says

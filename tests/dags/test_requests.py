@@ -16,9 +16,9 @@ import pytest
 from botocore.stub import Stubber
 
 from recommender import environment
+from recommender.clusters.staging import StagedCode
 from recommender.environment import Environment
 from recommender.errors import ConfigError
-from recommender.staging import StagedCode
 from recsys_emr import stages
 from recsys_emr.failures import Kind
 from recsys_emr.job_flow import Stage, Step, run_job_flow

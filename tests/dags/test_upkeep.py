@@ -13,8 +13,9 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from registry_store import NAME, champion, places, promote
 
-from recommender import environment, pointer, storage
+from recommender import environment, storage
 from recommender.locations import Locations
+from recommender.registry import pointer
 from recsys_emr import upkeep
 
 NAMES = ("rollback_recommender", "prune_versions")

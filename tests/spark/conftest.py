@@ -13,8 +13,7 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
-from recommender import spark as sessions
-from recommender.engines import Engine, at_work, duckdb_engine
+from recommender.engines import Engine, at_work, duckdb_engine, spark_session
 from recommender.engines.spark_engine import SparkEngine
 
 
@@ -30,7 +29,7 @@ def spark() -> Iterator[SparkSession]:
     before = os.environ.get("PYSPARK_SUBMIT_ARGS")
     os.environ["PYSPARK_SUBMIT_ARGS"] = "--master local[2] pyspark-shell"
     try:
-        with sessions.session("tests") as session:
+        with spark_session.session("tests") as session:
             yield session
     finally:
         os.environ.pop("PYSPARK_SUBMIT_ARGS")

@@ -8,7 +8,7 @@ from pyspark.mllib.evaluation import RankingMetrics
 from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 
-from recommender import metrics
+from recommender.evaluation import metrics
 
 K, USERS, ITEMS = 5, 40, 30
 

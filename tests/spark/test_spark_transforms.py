@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from recommender import profiling
-from recommender.cleaning import deduplicate, minimum_support
 from recommender.config import Preprocess
-from recommender.encoding import encode, item_ids, known, user_ids
 from recommender.engines import Engine
+from recommender.preprocessing import profiling
+from recommender.preprocessing.cleaning import deduplicate, minimum_support
+from recommender.preprocessing.encoding import encode, item_ids, known, user_ids
+from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
 from recommender.schemas import PARSED
-from recommender.splitting import DAY, Cuts, assign_windows, fit_rows
 
 CUTS = Cuts(train_until=100, fit_until=200, data_until=300)
 Interaction = tuple[str, str, int, float]

@@ -16,10 +16,11 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
 from registry_store import NAME, make_run, promote, request
 
-from recommender import changes, manifest, pointer, registry, retention, storage
+from recommender import manifest, registry, storage
 from recommender.errors import RecommenderError
 from recommender.locations import Locations
-from recommender.retention import Policy
+from recommender.registry import changes, pointer, retention
+from recommender.registry.retention import Policy
 
 Mode = Literal["fails", "answer lost", "sent twice", "killed"]
 MODES: tuple[Mode, ...] = ("fails", "answer lost", "sent twice", "killed")

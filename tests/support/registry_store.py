@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from recommender import manifest, registry, storage
-from recommender.changes import Request
 from recommender.gate import Attempt, ChampionRef, Decision, Policy, Verification, decide
 from recommender.locations import MANIFEST, Locations, join
+from recommender.registry.changes import Request
 
 NAME = "shop"
 # The reports here have no cohorts and no item groups.

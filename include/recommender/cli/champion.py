@@ -7,12 +7,12 @@ import datetime as dt
 import getpass
 from typing import Any
 
-from recommender import changes, pointer
-from recommender.changes import Changed, Request
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.errors import ConfigError
 from recommender.gate import ChampionRef
+from recommender.registry import changes, pointer
+from recommender.registry.changes import Changed, Request
 
 _REPEAT = """\
 Safe to repeat after an interruption if the versions are named: what is done already is not done

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recommender import catalogue, comparison, pointer, storage, tombstones
+from recommender import storage
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.errors import NotFoundError
 from recommender.gate import ChampionRef, Decision
 from recommender.locations import join, run_key
-from recommender.versions import DECISION
+from recommender.registry import catalogue, comparison, pointer, tombstones
+from recommender.registry.versions import DECISION
 
 
 def register(commands: Commands) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from recommender import catalogue, quality
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
+from recommender.registry import catalogue, quality
 
 
 def register(commands: Commands) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from recommender import catalogue, registry
+from recommender import registry
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.errors import NotFoundError
+from recommender.registry import catalogue
 
 
 def register(commands: Commands) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from recommender import catalogue, reproduction
 from recommender.cli.command import Answer, Commands, Scope
+from recommender.lineage import reproduction
+from recommender.registry import catalogue
 
 _DIFFERENT = 3
 

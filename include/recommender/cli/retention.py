@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from recommender import retention
 from recommender.cli.champion import add_request, request
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.errors import ConfigError
-from recommender.retention import Fate, Policy
+from recommender.registry import retention
+from recommender.registry.retention import Fate, Policy
 
 
 def register(commands: Commands) -> None:

@@ -7,12 +7,13 @@ import datetime as dt
 from pathlib import Path
 from typing import Any, get_args
 
-from recommender import config, landing, manifest, snapshots
+from recommender import config, manifest
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.config import Format
 from recommender.environment import config_directory
 from recommender.errors import SnapshotError
+from recommender.lake import landing, snapshots
 
 _COLUMNS = ("date", "state", "files", "rows", "bytes", "format", "items")
 

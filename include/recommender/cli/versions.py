@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from recommender import catalogue, registry
-from recommender.catalogue import Version
+from recommender import registry
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.gate import CANDIDATE
+from recommender.registry import catalogue
+from recommender.registry.catalogue import Version
 
 
 def register(commands: Commands) -> None:

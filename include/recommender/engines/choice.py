@@ -51,10 +51,10 @@ def start(choice: Choice) -> Iterator[Engine]:
         with duckdb_engine.engine() as made, at_work(made) as engine:
             yield engine
         return
-    from recommender import spark
+    from recommender.engines import spark_session
     from recommender.engines.spark_engine import SparkEngine
 
-    with spark.session("preprocess") as session:
-        spark.size_shuffles(session, choice.text_bytes)
+    with spark_session.session("preprocess") as session:
+        spark_session.size_shuffles(session, choice.text_bytes)
         with at_work(SparkEngine(session)) as engine:
             yield engine

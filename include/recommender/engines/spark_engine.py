@@ -17,8 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
 
 from recommender import columns as c
-from recommender import spark
-from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE
+from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE, spark_session
 from recommender.errors import TornFileError
 from recommender.schemas import Schema, ddl
 from recommender.sources import careful
@@ -108,7 +107,7 @@ class SparkEngine:
 
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Checkpoint."""
-        return spark.cut_lineage(frame)
+        return spark_session.cut_lineage(frame)
 
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Sort by range, then add to each row the number of rows in the partitions before its own.

@@ -13,27 +13,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recommender import (
-    artifact,
-    cold_start,
-    contenders,
-    manifest,
-    probes,
-    provenance,
-    samples,
-    storage,
-)
+from recommender import artifact, manifest, storage
 from recommender.artifact import Candidate
-from recommender.champion import Champion
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.errors import BadDataError, ConfigError
-from recommender.evaluation import Ranker, choose_population, evaluate
+from recommender.evaluation import cold_start, probes, samples
+from recommender.evaluation.champion import Champion
+from recommender.evaluation.leaderboard import Ranker, choose_population, evaluate
+from recommender.evaluation.samples import CHAMPION
 from recommender.interactions import Interactions, merge
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
+from recommender.lineage import provenance
 from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
-from recommender.samples import CHAMPION
+from recommender.training import contenders
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recommender import columns as c
-from recommender import manifest, profiling, schemas, storage
-from recommender.cleaning import Supported, deduplicate, minimum_support
+from recommender import manifest, schemas, storage
 from recommender.config import Preprocess, Recommender
-from recommender.encoding import Ids, encode, item_ids, known, user_ids
 from recommender.engines import Engine, F
 from recommender.engines.choice import Choice, choose, start
 from recommender.errors import EmptyDatasetError
@@ -24,6 +22,10 @@ from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import ITEMS as METADATA
 from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, SUMMARY, join
 from recommender.metadata.job import write_items
+from recommender.preprocessing import profiling
+from recommender.preprocessing.cleaning import Supported, deduplicate, minimum_support
+from recommender.preprocessing.encoding import Ids, encode, item_ids, known, user_ids
+from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
 from recommender.schemas import ITEMS, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
 from recommender.sources.lines import Parsed, parse_lines
 from recommender.sources.quarantine import (
@@ -34,7 +36,6 @@ from recommender.sources.quarantine import (
     write_quarantine,
 )
 from recommender.sources.snapshot import Snapshot, open_snapshot
-from recommender.splitting import DAY, Cuts, assign_windows, fit_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from recommender import artifact, provenance, storage
+from recommender import artifact, storage
 from recommender.batch import audience, denylist, ranked, tables
 from recommender.batch.ranked import Chunk
 from recommender.batch.tables import Names
@@ -29,6 +29,7 @@ from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
+from recommender.lineage import provenance
 from recommender.locations import MANIFEST, SUMMARY, join
 from recommender.process import peak_memory_mb
 from recommender.ranking import Recommendations

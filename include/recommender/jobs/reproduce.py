@@ -18,13 +18,14 @@ from typing import Any
 
 import yaml
 
-from recommender import manifest, reproduction, storage
+from recommender import manifest, storage
 from recommender.errors import ManifestError, NotReproducedError
 from recommender.jobs import cli, evaluate, train
 from recommender.jobs.outputs import require_apart
+from recommender.lineage import reproduction
+from recommender.lineage.reproduction import Reproduction
 from recommender.locations import MANIFEST, REPORT, join
 from recommender.manifest import Manifest
-from recommender.reproduction import Reproduction
 
 _log = logging.getLogger(__name__)
 RECORD = "reproduction.json"

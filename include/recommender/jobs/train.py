@@ -17,27 +17,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender import (
-    artifact,
-    contenders,
-    history,
-    kept_setting,
-    plans,
-    provenance,
-    storage,
-    study,
-)
+from recommender import artifact, history, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
-from recommender.kept_setting import Question
+from recommender.lineage import provenance
 from recommender.locations import SEARCH, SUMMARY
-from recommender.plans import Plan
-from recommender.study import Study
-from recommender.training import Trained, train
-from recommender.warm_start import WarmStart, from_champion
+from recommender.training import contenders, kept_setting, plans, study
+from recommender.training.kept_setting import Question
+from recommender.training.plans import Plan
+from recommender.training.study import Study
+from recommender.training.train import Trained, train
+from recommender.training.warm_start import WarmStart, from_champion
 
 _log = logging.getLogger(__name__)
 

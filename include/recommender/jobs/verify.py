@@ -17,7 +17,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from recommender import manifest, storage, verification
+from recommender import manifest, storage
 from recommender.artifact import CANDIDATE
 from recommender.config import Recommender
 from recommender.errors import BadDataError
@@ -25,7 +25,7 @@ from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, PROBES, REPORT, VERIFICATION, join
 from recommender.process import peak_memory_mb
-from recommender.serving import load_model
+from recommender.serving import load_model, verification
 
 _log = logging.getLogger("recommender.jobs.verify")
 KIND = "verification"

@@ -13,8 +13,8 @@ from recommender.columns import ITEM_ID
 from recommender.errors import NotFoundError
 from recommender.gate import Decision
 from recommender.locations import MANIFEST, PROFILE, REPORT, Locations, Run, join
+from recommender.registry.versions import version_id
 from recommender.reporting.material import Document, Item, Material
-from recommender.versions import version_id
 
 _log = logging.getLogger(__name__)
 _METADATA = "items_metadata"

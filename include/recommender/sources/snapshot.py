@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from recommender import snapshots, storage
+from recommender import storage
 from recommender.errors import BadDataError, SnapshotError
+from recommender.lake import snapshots
 from recommender.locations import MANIFEST
 from recommender.sources import SOURCES
 from recommender.sources.base import Source

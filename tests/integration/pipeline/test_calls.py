@@ -26,10 +26,11 @@ from cloud import LOCATIONS
 from demo import airflow
 from demo.paths import BUCKETS
 from localaws import testing
-from recommender import artifact, changes, registry, retention, storage
-from recommender.changes import Request
+from recommender import artifact, registry, storage
 from recommender.errors import NotFoundError
 from recommender.locations import join
+from recommender.registry import changes, retention
+from recommender.registry.changes import Request
 from recsys_emr import clusters, logs
 
 pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]

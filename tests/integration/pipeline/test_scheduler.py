@@ -35,17 +35,17 @@ def verdicts(recommender: str) -> dict[str, str]:
 
 
 def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud: Cloud) -> None:
-    stack.unpause("retrain_shop")
-    run_id = stack.trigger("retrain_shop", {"snapshot": "2024-03-31"})
+    stack.unpause("retrain_shop_survivor")
+    run_id = stack.trigger("retrain_shop_survivor", {"snapshot": "2024-03-31"})
 
     def waiting() -> bool:
-        return stack.tasks("retrain_shop", run_id)["preprocess.wait"] == "deferred"
+        return stack.tasks("retrain_shop_survivor", run_id)["preprocess.wait"] == "deferred"
 
     await_that(waiting, 120, "the wait for the first cluster")
     stack.kill("scheduler")
     first = cloud.clusters_of(run_id)
     stack.start("scheduler")
-    assert stack.await_run("retrain_shop", run_id) == "success"
+    assert stack.await_run("retrain_shop_survivor", run_id) == "success"
     clusters = cloud.clusters_of(run_id)
     assert len(first) == 1
     assert first[0]["Id"] in {cluster["Id"] for cluster in clusters}

@@ -9,8 +9,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from recommender import environment, gate, pricing
-from recommender.pricing import Cost
+from recommender import environment, gate
+from recommender.clusters import pricing
+from recommender.clusters.pricing import Cost
 from recsys_emr import costs
 from recsys_emr.costs import BudgetError
 

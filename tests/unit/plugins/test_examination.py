@@ -11,17 +11,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import (
-    config,
-    environment,
-    gate,
-    identity,
-    manifest,
-    predecessor,
-    registry,
-    storage,
-)
+from recommender import config, environment, gate, manifest, registry, storage
 from recommender.checks import Verdict
+from recommender.lineage import identity, predecessor
 from recommender.locations import Locations, join
 from recsys_emr import examination
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from recommender import kept_setting, storage
-from recommender.kept_setting import Question
+from recommender import storage
+from recommender.training import kept_setting
+from recommender.training.kept_setting import Question
 from recsys_emr import pipeline, stages
 
 KEEP = kept_setting.document(Question({}, 20, 5), {"alpha": 3.0}, 0.1, {"seed": 42})

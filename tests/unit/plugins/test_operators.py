@@ -11,8 +11,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from recommender import manifest, pricing
-from recommender.pricing import Cost
+from recommender import manifest
+from recommender.clusters import pricing
+from recommender.clusters.pricing import Cost
 from recsys_emr.costs import Allowance, stage_cost
 from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
 from recsys_emr.triggers import ClusterEndTrigger

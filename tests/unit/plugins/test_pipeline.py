@@ -11,9 +11,10 @@ import pytest
 import registry_store
 from airflow.sdk.exceptions import AirflowFailException
 
-from recommender import changes, environment
+from recommender import environment
 from recommender.errors import ConflictError, ManifestError, SnapshotError, StorageError
 from recommender.locations import Locations
+from recommender.registry import changes
 from recsys_emr import pipeline
 from recsys_emr.pipeline import choose_snapshot, named_errors_are_final
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recommender import config, environment, staging
+from recommender import config, environment
+from recommender.clusters import staging
 from recommender.config import Recommender
 from recommender.environment import Environment
 from recommender.locations import join

@@ -12,7 +12,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from recommender import environment, pricing
+from recommender import environment
+from recommender.clusters import pricing
 from recommender.errors import ConfigError
 from recsys_emr import price_list
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recommender import environment
-from recommender.staging import StagedCode
+from recommender.clusters.staging import StagedCode
 from recsys_emr import pace, retry
 from recsys_emr.failures import Kind
 from recsys_emr.job_flow import Stage, Step, run_job_flow

@@ -10,9 +10,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError
 
-from recommender import environment, pricing
+from recommender import environment
+from recommender.clusters import pricing
+from recommender.clusters.pricing import Cost, Usage
 from recommender.config import Recommender
-from recommender.pricing import Cost, Usage
 from recsys_emr import clusters, costs, spending
 from recsys_emr.clusters import Found, Owner
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender.shapes import Architecture
+from recommender.clusters.shapes import Architecture
 from recsys_emr import wheelhouse
 from recsys_emr.wheelhouse import WheelhouseError
 

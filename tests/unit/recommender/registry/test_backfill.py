@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from registry_store import NAME, make_run, places
 
-from recommender import catalogue, pointer, quality, registry
+from recommender import registry
 from recommender.errors import ConflictError
 from recommender.locations import Locations
+from recommender.registry import catalogue, pointer, quality
 
 MONTHS = ["2017-07-31", "2017-08-31", "2017-09-30", "2017-10-31", "2017-11-30", "2017-12-31"]
 ORDERS = {

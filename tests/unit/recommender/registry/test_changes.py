@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from registry_store import NAME, Case, champion, make_run, places, promote, request
 
-from recommender import changes, pointer, registry, storage
+from recommender import registry, storage
 from recommender.errors import ConflictError, ManifestError, NotFoundError
 from recommender.gate import ChampionRef, Change
 from recommender.locations import Locations, join
+from recommender.registry import changes, pointer
 
 
 def three_champions(locations: Locations) -> list[str]:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from registry_store import NAME, champion, make_run, places, promote, request
 
-from recommender import catalogue, changes, pointer, registry, retention, storage, tombstones
-from recommender import versions as versions_room
+from recommender import storage
 from recommender.errors import ConflictError, NotFoundError, PrunedError
 from recommender.locations import MANIFEST, Locations, join
-from recommender.retention import Policy
+from recommender.registry import catalogue, changes, pointer, publishing, retention, tombstones
+from recommender.registry import versions as versions_room
+from recommender.registry.retention import Policy
 
 DATES = [f"2017-{month:02}-28" for month in range(1, 9)]
 
@@ -190,12 +191,12 @@ def test_a_publication_that_is_overtaken_by_a_prune_leaves_no_sealed_ruin(
         retention.prune(locations, request(), Policy(last=1, champions=2))
         return check(*arguments)
 
-    monkeypatch.setattr(registry, "ensure_version", then_pruned)
+    monkeypatch.setattr(publishing, "ensure_version", then_pruned)
     with pytest.raises(PrunedError):
         case.publish(locations, decision)
     assert not storage.exists(join(uri, MANIFEST))
     # What it copied is left, unsealed; the next prune finishes it.
-    monkeypatch.setattr(registry, "ensure_version", check)
+    monkeypatch.setattr(publishing, "ensure_version", check)
     retention.prune(locations, request(), Policy(last=1, champions=2))
     assert version not in names(locations)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recommender import artifact, config, kept_setting, plans, storage
+from recommender import artifact, config, storage
 from recommender.artifact import Candidate
 from recommender.errors import ConflictError
 from recommender.interactions import SECONDS_PER_DAY as DAY
@@ -19,7 +19,8 @@ from recommender.jobs import train
 from recommender.models import Als, Popularity
 from recommender.models.als import Factors
 from recommender.storage import write_json
-from recommender.warm_start import from_champion
+from recommender.training import kept_setting, plans
+from recommender.training.warm_start import from_champion
 
 Build = Callable[..., str]
 RECOMMENDER = config.Recommender(name="r", description="r", dataset="r")

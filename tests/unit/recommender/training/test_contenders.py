@@ -12,11 +12,13 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from recommender import config, contenders, metrics
+from recommender import config
 from recommender.errors import ConfigError, ManifestError
+from recommender.evaluation import metrics
 from recommender.interactions import Interactions, from_columns
 from recommender.models import AssociationRules, Content, DecayedPopularity, ItemItem, content
 from recommender.models.rules import mine
+from recommender.training import contenders
 
 Window = Callable[[str], Interactions]
 

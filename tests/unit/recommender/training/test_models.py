@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recommender import metrics, models
+from recommender import models
 from recommender.config import Als as Settings
 from recommender.errors import BadDataError, ManifestError
+from recommender.evaluation import metrics
 from recommender.interactions import Interactions, merge
 from recommender.models import (
     Als,

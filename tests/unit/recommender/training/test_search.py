@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recommender import config, search, study
+from recommender import config
 from recommender.interactions import Interactions
 from recommender.models import Als
-from recommender.search import Hopeless, Trial
-from recommender.study import Study
+from recommender.training import search, study
+from recommender.training.search import Hopeless, Trial
+from recommender.training.study import Study
 
 START = config.Als(factors=4, alpha=10, regularization=10, iterations=4)
 SPACE = config.Search(

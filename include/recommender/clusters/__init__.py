@@ -1,0 +1,1 @@
+"""What a transient cluster is: its shape, its price, and the code it runs."""

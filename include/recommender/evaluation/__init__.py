@@ -1,0 +1,1 @@
+"""Measure models on one population: metrics, intervals, break-downs. The contract is in `metrics`."""

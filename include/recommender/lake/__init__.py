@@ -1,0 +1,1 @@
+"""Snapshots: how a download lands in the lake, and how a run finds its own."""

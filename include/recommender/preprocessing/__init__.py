@@ -1,0 +1,1 @@
+"""DataFrame -> DataFrame: from parsed interactions to encoded windows, and their profile."""

@@ -1,0 +1,1 @@
+"""Choose a setting on the validation window, fit everything on all fit rows."""

@@ -1,0 +1,285 @@
+"""Choose ALS settings on the validation window with Optuna, within a budget of trials and minutes.
+
+A trial is one fit on the training window alone. Its iterations are chosen inside it: recall is
+measured at a few checkpoints and the best one is kept, which costs nothing extra, because a
+fit's state after i iterations is the state of a fit of i iterations.
+
+Trials run in batches. What a batch proposes depends on the seed, its number and the results of
+the batches before it, on nothing else: neither on which trial of a batch ends first, nor on
+whether the search was interrupted in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from recommender import config
+from recommender.interactions import Interactions
+from recommender.models import Als
+from recommender.training.pruning import FIRST_JUDGED, far_behind
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 2  # one checkpoint in a row below the trial's own best is noise, two are the trend
+# This share of the trials looks everywhere before TPE has something to learn from.
+_EXPLORED = 0.4
+
+Measure = Callable[[Als], float]
+"""Maps a (partly) fitted model to its recall on the validation window."""
+
+Hopeless = Callable[[int, float], bool]
+"""Is told the iteration and the recall there; returns whether to give the trial up."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Record one trial.
+
+    Attributes:
+        setting: what was fitted; ``iterations`` is the best checkpoint.
+        recall: Recall@K there, on the validation window.
+        checkpoints: (iterations, recall) along the fit.
+        seconds: wall time of fit and measurement.
+        params: what Optuna proposed, unrounded; empty for the start, which it did not propose.
+        pruned: whether it was given up for being far behind.
+    """
+
+    setting: config.Als
+    recall: float
+    checkpoints: tuple[tuple[int, float], ...]
+    seconds: float
+    params: dict[str, Any]
+    pruned: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored."""
+        return {**asdict(self), "setting": self.setting.model_dump()}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Trial:
+        """Parse a stored document."""
+        points = tuple((int(i), float(recall)) for i, recall in document["checkpoints"])
+        setting = config.Als(**document["setting"])
+        return cls(**{**document, "setting": setting, "checkpoints": points})
+
+
+RunTrial = Callable[[config.Als, Hopeless], Trial]
+"""Fits one setting; see ``fit_trial``."""
+
+Keep = Callable[[Sequence[Trial]], None]
+"""Is told all trials so far after every batch, to store them."""
+
+
+def search(
+    run_trial: RunTrial,
+    start: config.Als,
+    space: config.Search,
+    seed: int,
+    done: Sequence[Trial] = (),
+    keep: Keep = lambda _: None,
+    *,
+    workers: int = 1,
+) -> list[Trial]:
+    """Run trials within the budget of ``space`` and return all of them, in order.
+
+    The first trial is ``start`` itself, with as many iterations as serve it best. Equal seeds
+    propose equal settings as long as time does not run out.
+
+    Args:
+        run_trial: fits one setting.
+        start: the setting to begin with.
+        space: ranges and budget.
+        seed: of the proposals.
+        done: whole batches of an interrupted search of the same arguments, to go on from.
+        keep: stores the trials after every batch.
+        workers: trials run at the same time; any number gives the same trials.
+    """
+    study, trials = _study(space), list(done)
+    for trial in trials:
+        _add(study, trial, space)
+    began = time.monotonic()
+    with threadpool_limits(1, user_api="blas"):  # here: a trial's own limit ends with that trial
+        while len(trials) < space.trials:
+            if trials and time.monotonic() - began > 60 * space.minutes:
+                _log.warning(
+                    f"search: {space.minutes:g} minutes are over after {len(trials)} trials"
+                )
+                break
+            trials += _batch(study, run_trial, start, space, seed, len(trials), workers)
+            keep(trials)
+            _report(trials, len(done), space, began)
+    return trials
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """Return the trial of highest recall, the earliest of equal ones."""
+    return max(trials, key=lambda trial: trial.recall)
+
+
+def narrowed(space: config.Search, around: config.Als) -> config.Search:
+    """Return the space of a local search: the neighbourhood of a setting, a few trials."""
+    span = space.local_span
+    return space.model_copy(
+        update={
+            "trials": space.local_trials,
+            "alpha": (around.alpha / span, around.alpha * span),
+            "regularization": (around.regularization / span, around.regularization * span),
+            "factors": (around.factors,),
+            "half_life_days": (around.half_life_days,),
+        }
+    )
+
+
+def fit_trial(
+    model: Als, interactions: Interactions, measure: Measure, hopeless: Hopeless
+) -> Trial:
+    """Fit one trial, measuring at checkpoints and stopping once recall keeps falling.
+
+    Args:
+        model: to be fitted; its ``iterations`` is the longest fit.
+        interactions: the training window.
+        measure: gives the recall of the model as it is at a checkpoint.
+        hopeless: tells at a checkpoint whether the trial is too far behind to go on.
+    """
+    began = time.monotonic()
+    planned = checkpoints(model.settings.iterations)
+    curve: list[tuple[int, float]] = []
+    given_up = False
+
+    def on_iteration(done: int) -> bool:
+        nonlocal given_up
+        if done not in planned:
+            return True
+        curve.append((done, measure(model)))
+        given_up = hopeless(*curve[-1])
+        return not given_up and (done < FIRST_JUDGED or not _falling([r for _, r in curve]))
+
+    model.fit(interactions, on_iteration)
+    iterations, recall = max(curve, key=lambda pair: pair[1])
+    setting = model.settings.model_copy(update={"iterations": iterations})
+    return Trial(setting, recall, tuple(curve), time.monotonic() - began, {}, given_up)
+
+
+def checkpoints(iterations: int) -> frozenset[int]:
+    """Return where to measure: 3, 4, 5, 7, 9, 12, 16, 22, ... and the last iteration.
+
+    A step of about a third: recall changes fast at first and hardly later.
+    """
+    planned, step = {iterations}, 3
+    while step < iterations:
+        planned.add(step)
+        step = max(step + 1, round(step * 1.35))
+    return frozenset(planned)
+
+
+def _falling(recalls: Sequence[float]) -> bool:
+    """Tell whether the newest checkpoints all lie below an earlier one."""
+    newest, earlier = recalls[-_PATIENCE:], recalls[:-_PATIENCE]
+    return max(newest) < max(earlier, default=0.0)
+
+
+def _study(space: config.Search) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # its own lines would repeat ours
+    return optuna.create_study(direction="maximize", pruner=far_behind(space.prune_below))
+
+
+def _batch(
+    study: optuna.Study,
+    run_trial: RunTrial,
+    start: config.Als,
+    space: config.Search,
+    seed: int,
+    number: int,
+    workers: int,
+) -> list[Trial]:
+    """Propose and run the trials from ``number`` on that go side by side."""
+    if number == 0:
+        # Alone: it sets the bar. It may ask for more iterations than a trial gets, never for fewer.
+        longest = max(start.iterations, space.max_iterations)
+        return [run_trial(start.model_copy(update={"iterations": longest}), lambda *_: False)]
+    study.sampler = _sampler(space, seed, number)
+    size = min(space.parallel, space.trials - number)
+    asked = [study.ask(_distributions(space)) for _ in range(size)]
+
+    def run(trial: optuna.Trial) -> Trial:
+        def hopeless(iteration: int, recall: float) -> bool:
+            trial.report(recall, iteration)
+            return trial.should_prune()
+
+        found = run_trial(_setting(start, space, trial.params), hopeless)
+        return Trial(**{**vars(found), "params": dict(trial.params)})
+
+    with ThreadPoolExecutor(min(size, workers)) as pool:
+        found = list(pool.map(run, asked))
+    # Told only now, so that no trial of the batch is judged by another.
+    for trial, result in zip(asked, found, strict=True):
+        study.tell(trial, result.recall)
+    return found
+
+
+def _sampler(space: config.Search, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """Return TPE with a seed of its own for each batch: no state to lose in an interruption."""
+    import optuna
+
+    drawn = np.random.SeedSequence([seed, number]).generate_state(1)[0]
+    explored = math.ceil(_EXPLORED * space.trials)
+    return optuna.samplers.TPESampler(seed=int(drawn), n_startup_trials=explored)
+
+
+def _distributions(space: config.Search) -> dict[str, BaseDistribution]:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    return {
+        "alpha": FloatDistribution(*space.alpha, log=True),
+        "regularization": FloatDistribution(*space.regularization, log=True),
+        "factors": CategoricalDistribution(space.factors),
+        "half_life_days": CategoricalDistribution(space.half_life_days),
+    }
+
+
+def _add(study: optuna.Study, trial: Trial, space: config.Search) -> None:
+    """Tell a study of a trial that another one has run; the start was never asked for."""
+    if not trial.params:
+        return
+    import optuna
+
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=trial.params, distributions=_distributions(space), value=trial.recall
+        )
+    )
+
+
+def _setting(start: config.Als, space: config.Search, params: dict[str, Any]) -> config.Als:
+    # Four digits: nobody reads more, and a setting copied from the log is the same one.
+    rounded = {name: float(f"{params[name]:.4g}") for name in ("alpha", "regularization")}
+    return start.model_copy(update={**params, **rounded, "iterations": space.max_iterations})
+
+
+def _report(trials: Sequence[Trial], resumed: int, space: config.Search, began: float) -> None:
+    """Log the newest batch, the best so far and when the search will end."""
+    elapsed, run = time.monotonic() - began, len(trials) - resumed
+    left = min(elapsed / run * (space.trials - len(trials)), max(0.0, 60 * space.minutes - elapsed))
+    trial = trials[-1]
+    s = trial.setting
+    _log.info(
+        f"search: trial {len(trials)}/{space.trials}: factors {s.factors}, alpha {s.alpha:g}, "
+        f"regularization {s.regularization:g}, half life {s.half_life_days or 'none'}: "
+        f"recall {trial.recall:.4f} at iteration {s.iterations}, "
+        f"best {best(trials).recall:.4f}, {trial.seconds:.1f} s, {left:.0f} s left"
+    )
