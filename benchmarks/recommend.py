@@ -159,11 +159,11 @@ def compare(dataset: str, version: str, output: Path, sample: int) -> str:
     """Hold a seeded sample of users, row by row, to the evaluator's model or implicit's fold-in."""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    from recommender.models.als import _weights
+    from recommender.models.als.weighted import weighted
 
     opened, model = open_dataset(dataset), _als(version)
     full = merge(merge(opened.window(TRAIN), opened.window(VALIDATION)), opened.window(TEST))
-    seen, weights = full.matrix(), _weights(full, model.settings)
+    seen, weights = full.matrix(), weighted(full, model.settings)
     engine = AlternatingLeastSquares(
         factors=model.settings.factors,
         alpha=model.settings.alpha,

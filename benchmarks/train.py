@@ -27,7 +27,8 @@ from warm_start import recall_on, stopped_early
 from recommender import config
 from recommender.dataset import TRAIN, VALIDATION, open_dataset
 from recommender.interactions import merge
-from recommender.models import Als, als
+from recommender.models import Als
+from recommender.models.als.weighted import weighted
 
 PLAIN_ITERATIONS, REPEATS = 15, 5
 
@@ -68,7 +69,7 @@ def side(uri: str, config_file: str, name: str, iterations: int) -> dict[str, fl
         began = time.monotonic()
         model = Als(setting, recommender.train.seed)
         if name == "plain":
-            fit_plain(model, als._weights(fit_rows, setting))
+            fit_plain(model, weighted(fit_rows, setting))
         else:
             model.fit(fit_rows)
         seconds.append(time.monotonic() - began)

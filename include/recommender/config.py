@@ -12,12 +12,16 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from recommender import storage
 from recommender.checks import Limits
 from recommender.errors import ConfigError, NotFoundError
 from recommender.gate import Policy
+from recommender.objective import IMPLICIT, SPARK, Als, Engine, refusals
+from recommender.settings import Settings
+
+__all__ = ["Als", "Engine", "Recommender", "Search", "Settings", "Train", "load", "parse"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Format = Literal["auto", "amazon_2014", "amazon_2018", "amazon_2023", "events"]
@@ -30,12 +34,6 @@ Contender = Literal[
     "association_rules",
     "content",
 ]
-
-
-class Settings(BaseModel):
-    """Be frozen and refuse what is not declared, so that a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Preprocess(Settings):
@@ -126,26 +124,6 @@ class Search(Settings):
         return self
 
 
-class Als(Settings):
-    """Set one ALS fit (implicit's objective: weight alpha * confidence on positives, 1 elsewhere)."""
-
-    factors: int = Field(default=64, ge=1)
-    alpha: float = Field(default=10.0, gt=0)
-    regularization: float = Field(default=100.0, ge=0)
-    iterations: int = Field(default=8, ge=1)
-    half_life_days: float | None = Field(default=None, gt=0)
-    """Age at which an interaction's confidence has halved; null keeps old ones at full weight."""
-
-    user_balance: float = Field(default=0.0, ge=0, le=1)
-    """Counterweight of heavy users: confidence is multiplied by (rows of the user / median) ** -this.
-
-    The loss adds up over interactions, the metrics over users: without it the heaviest users shape
-    the factors for all. 0 is plain ALS, 1 gives every user the same total. Validation recall against
-    0: groceries +1 to +6 % at 0.2 to 0.4 over three windows, musical instruments +2 % at 0.2 and
-    -1 % at 0.4.
-    """
-
-
 class Rules(Settings):
     """Bound the association rules between pairs of items."""
 
@@ -188,14 +166,32 @@ class Train(Settings):
     """Models that are fitted and measured beside ALS each night; ``popularity`` has to be one, as
     unknown users get it. ``gate.baselines`` names those that ALS must beat."""
 
+    engine: Engine = IMPLICIT
+    """What fits ALS: ``implicit`` in the memory of one machine, ``spark`` on a cluster, for what does
+    not fit there."""
+
     als: Als = Als()
-    """The setting to start from, or to use as it is when ``search`` is null."""
+    """The setting of ``implicit`` to start from, or to use as it is when ``search`` is null."""
+
+    distributed: Als = Als(regularization=0.1, frequency_exponent=1.0)
+    """The setting of ``spark``: it has another penalty, so it needs a setting of its own."""
 
     warm_iterations: int = Field(default=2, ge=0)
     """Iterations of the final fit when it starts from the champion's factors; 0 always starts anew."""
 
     search: Search | None = Search()
     """The search on the validation window; null fits ``als`` unsearched."""
+
+    @model_validator(mode="after")
+    def _engines_can_minimise(self) -> Train:
+        sections: dict[str, tuple[Engine, Als]] = {
+            "als": (IMPLICIT, self.als),
+            "distributed": (SPARK, self.distributed),
+        }
+        wrong = [f"{key}.{text}" for key, of in sections.items() for text in refusals(*of)]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     @model_validator(mode="after")
     def _contenders_hold_popularity(self) -> Train:
@@ -263,6 +259,9 @@ class Clusters(Settings):
 
     preprocess: str = "preprocessing"
     train: str = "single_node"
+    train_distributed: str = "distributed"
+    """For ``train.engine: spark``."""
+
     recommend: str = "single_node"
 
 

@@ -13,9 +13,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from recommender.clusters.shapes import Fleet, Shape
-from recommender.config import Settings, parse
+from recommender.config import parse
 from recommender.errors import ConfigError
 from recommender.locations import Locations
+from recommender.settings import Settings
 
 __all__ = ["Emr", "Environment", "Fleet", "Shape", "config_directory", "load", "recommender_files"]
 

@@ -99,7 +99,7 @@ def _fold(
     arrays: Arrays, rows: Interactions, users: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float32]:
     """Return the factors of some users on all of their rows."""
-    settings, history = arrays.weights, arrays.history
+    settings, history = arrays.objective, arrays.history
     weights = weigh(
         rows.confidence,
         np.diff(rows.indptr),
@@ -109,8 +109,8 @@ def _fold(
         user_balance=settings.user_balance,
     )
     own = rows.matrix(np.asarray(settings.alpha * weights, dtype=np.float32))[users]
-    shared = folding.penalty(arrays.item_factors, settings.regularization)
-    return folding.fold_in(own.indptr, own.indices, own.data, arrays.item_factors, shared)
+    shared = folding.gram(arrays.item_factors, settings)
+    return folding.fold_in(own.indptr, own.indices, own.data, arrays.item_factors, shared, settings)
 
 
 def _fitted(

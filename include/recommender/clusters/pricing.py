@@ -17,9 +17,10 @@ import yaml
 from pydantic import Field
 
 from recommender.clusters.shapes import Fleet, Shape
-from recommender.config import Settings, parse
+from recommender.config import parse
 from recommender.environment import config_directory
 from recommender.errors import ConfigError
+from recommender.settings import Settings
 
 MINIMUM_SECONDS = 60
 # https://aws.amazon.com/ebs/pricing/ counts a month as 30 days.

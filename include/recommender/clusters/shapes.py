@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from recommender.config import Settings
+from recommender.settings import Settings
 
 Architecture = Literal["arm64", "x86_64"]
 SpotStrategy = Literal[

@@ -21,10 +21,12 @@ from recommender import artifact, history, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.errors import ConfigError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
 from recommender.locations import SEARCH, SUMMARY
+from recommender.objective import IMPLICIT
 from recommender.training import contenders, kept_setting, plans, study
 from recommender.training.kept_setting import Question
 from recommender.training.plans import Plan
@@ -64,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
+    if recommender.train.engine != IMPLICIT:
+        message = (
+            f"train.engine: expected {IMPLICIT} in this version, found {recommender.train.engine}"
+        )
+        raise ConfigError(message)
     inputs = [arguments.dataset, arguments.champion, arguments.kept_setting]
     outputs = [uri for uri in (arguments.output, arguments.study) if uri]
     require_apart(outputs, [uri for uri in inputs if uri])

@@ -33,11 +33,13 @@ _NEEDED = {
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Say how the objective weighs what a user has; see ``weighting`` and ``folding``."""
+class Objective:
+    """Say how the fit weighed what a user has; ``recommender.objective`` states the loss."""
 
     alpha: float
+    unobserved: float
     regularization: float
+    frequency_exponent: float
     half_life_days: float | None
     user_balance: float
 
@@ -52,7 +54,7 @@ class Arrays:
         user_factors: (users, d) float32, C-contiguous.
         item_factors: (items, d) float32, C-contiguous.
         counts: (items,) int64 distinct users of each item.
-        weights: of the objective.
+        objective: what the fit minimised: it weighs what a user has in a fold-in.
         history: what the model was fitted on; None in versions from before it was kept.
     """
 
@@ -61,7 +63,7 @@ class Arrays:
     user_factors: npt.NDArray[np.float32]
     item_factors: npt.NDArray[np.float32]
     counts: npt.NDArray[np.int64]
-    weights: Weights
+    objective: Objective
     history: History | None
 
 
@@ -87,7 +89,7 @@ def read(directory: Path) -> Arrays:
         user_factors=_map(directory / _ALS / "user_factors.npy"),
         item_factors=_map(directory / _ALS / "item_factors.npy"),
         counts=_map(directory / _POPULARITY / "counts.npy"),
-        weights=_weights(directory / _ALS / "model.json"),
+        objective=_objective(directory / _ALS / "model.json"),
         history=history.read(directory, (len(users), len(items))) if known else None,
     )
     _check(found)
@@ -106,12 +108,15 @@ def _check(found: Arrays) -> None:
         raise ManifestError(message)
 
 
-def _weights(path: Path) -> Weights:
+def _objective(path: Path) -> Objective:
     document: dict[str, Any] = json.loads(path.read_text())
     settings = document.get("settings", {})
     try:
-        return Weights(
+        return Objective(
             alpha=float(settings["alpha"]),
+            # Versions from before these two could be set were fitted with 1 and 0.
+            unobserved=float(settings.get("unobserved", 1)),
+            frequency_exponent=float(settings.get("frequency_exponent", 0)),
             regularization=float(settings["regularization"]),
             half_life_days=settings["half_life_days"],
             user_balance=float(settings["user_balance"]),

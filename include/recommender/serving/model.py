@@ -35,7 +35,7 @@ class ServedModel:
         self.about = about
         self._arrays = arrays
         self._transposed = arrays.item_factors.T
-        self._shared = folding.penalty(arrays.item_factors, arrays.weights.regularization)
+        self._shared = folding.gram(arrays.item_factors, arrays.objective)
         lengths = np.linalg.norm(arrays.item_factors, axis=1)
         self._inverse = (1 / np.maximum(lengths, 1e-12)).astype(np.float32)
         self._popular: Indices = np.lexsort((-arrays.counts,)).astype(np.int32)
@@ -131,7 +131,12 @@ class ServedModel:
         items = np.array(sorted(given), dtype=np.int32)
         indptr = np.array([0, len(items)])
         factors = folding.fold_in(
-            indptr, items, self._weigh(given, as_of), self._arrays.item_factors, self._shared
+            indptr,
+            items,
+            self._weigh(given, as_of),
+            self._arrays.item_factors,
+            self._shared,
+            self._arrays.objective,
         )
         seen = csr_matrix((np.ones(len(items)), items, indptr), shape=(1, self.items))
         ranked = self._rank(
@@ -231,7 +236,7 @@ class ServedModel:
     def _weigh(self, given: dict[int, Interaction], as_of: int | None) -> npt.NDArray[np.float32]:
         """Return alpha * r of each interaction, in order of item index."""
         rows = [given[index] for index in sorted(given)]
-        weights, history = self._arrays.weights, self._arrays.history
+        objective, history = self._arrays.objective, self._arrays.history
         times = [one.timestamp for one in rows if one.timestamp is not None]
         now = as_of if as_of is not None else max([history.newest if history else 0, *times])
         ages = [max(0, now - (now if t is None else t)) for t in (one.timestamp for one in rows)]
@@ -240,10 +245,10 @@ class ServedModel:
             np.array([len(rows)]),
             np.array(ages, dtype=np.float64) / SECONDS_PER_DAY,
             typical_rows=history.typical_rows if history else float(len(rows)),
-            half_life_days=weights.half_life_days,
-            user_balance=weights.user_balance,
+            half_life_days=objective.half_life_days,
+            user_balance=objective.user_balance,
         )
-        return np.asarray(weights.alpha * relative, dtype=np.float32)
+        return np.asarray(objective.alpha * relative, dtype=np.float32)
 
     def _kept_history(self) -> History:
         if self._arrays.history is None:

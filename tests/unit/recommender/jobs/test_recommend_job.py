@@ -19,7 +19,7 @@ from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
 from recommender.interactions import merge
 from recommender.jobs import recommend, train
 from recommender.models import Als
-from recommender.models.als import _weights
+from recommender.models.als.weighted import weighted
 
 Build = Callable[..., str]
 Run = Callable[..., int]
@@ -70,7 +70,7 @@ def expected(dataset_uri: str, version: str) -> dict[str, tuple[str, list[str], 
         regularization=model.settings.regularization,
     )
     engine.user_factors, engine.item_factors = model.user_factors, model.item_factors
-    weights = _weights(full, model.settings)
+    weights = weighted(full, model.settings)
     # The balance counts against the median of the fit, not of the longer history.
     typical = [np.median(np.diff(rows.indptr)[np.diff(rows.indptr) > 0]) for rows in (full, fit)]
     weights = weights * (typical[1] / typical[0]) ** model.settings.user_balance

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from recommender import Interaction, load_version
 from recommender.errors import ManifestError, NotFoundError
 from recommender.interactions import SECONDS_PER_DAY
-from recommender.models.als import _weights
+from recommender.models.als.weighted import weighted
 from recommender.serving import ServedModel
 
 
@@ -92,11 +92,11 @@ def test_folding_in_gives_what_implicit_recalculates() -> None:
         num_threads=1,
     )
     engine.user_factors, engine.item_factors = model.user_factors, model.item_factors
-    weights: csr_matrix = _weights(fitted, settings)
+    weights: csr_matrix = weighted(fitted, settings)
     expected = engine.recalculate_user(np.arange(USERS), weights)
-    shared = folding.penalty(model.item_factors, settings.regularization)
+    shared = folding.gram(model.item_factors, settings)
     data = (settings.alpha * weights.data).astype(np.float32)
-    found = folding.fold_in(fitted.indptr, fitted.items, data, model.item_factors, shared)
+    found = folding.fold_in(fitted.indptr, fitted.items, data, model.item_factors, shared, settings)
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-6)
     assert np.abs(expected).max() > 0.1
 
@@ -110,7 +110,7 @@ def test_a_user_given_by_its_fit_rows_gets_the_list_of_its_folded_factors(
         factors=8, alpha=made.SETTINGS.alpha, regularization=made.SETTINGS.regularization
     )
     engine.user_factors, engine.item_factors = trained.user_factors, trained.item_factors
-    weights: csr_matrix = _weights(fitted, made.SETTINGS)
+    weights: csr_matrix = weighted(fitted, made.SETTINGS)
     for user in (0, 7, 31):
         own = slice(fitted.indptr[user], fitted.indptr[user + 1])
         given = [

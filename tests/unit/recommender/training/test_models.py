@@ -21,9 +21,9 @@ from recommender.models import (
     ItemItem,
     Model,
     Popularity,
-    als,
     content,
 )
+from recommender.models.als.weighted import weighted
 
 Window = Callable[[str], Interactions]
 SETTINGS = Settings(factors=8, alpha=20, regularization=5, iterations=6, half_life_days=60)
@@ -197,6 +197,6 @@ def test_a_user_with_more_rows_weighs_less_a_row_but_more_in_all() -> None:
         np.zeros(light + heavy, dtype=np.int64),
     )
     settings = SETTINGS.model_copy(update={"user_balance": 0.3})
-    totals = als._weights(data, settings).sum(axis=1).ravel().tolist()[0]
+    totals = weighted(data, settings).sum(axis=1).ravel().tolist()[0]
     assert totals[1] / heavy < totals[0] / light
     assert totals[1] / totals[0] == pytest.approx((heavy / light) ** 0.7)

@@ -1,0 +1,129 @@
+"""Fit with implicit's ALS on the CPU: float32, one BLAS thread, seeded.
+
+implicit weighs a positive with alpha * r and everything else with 1 (not 1 + alpha * r), under one
+constant penalty: the canonical objective at exponent 0, divided by ``unobserved``. The result is the
+same to the last bit for any number of threads: each row of a half-step is solved by one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from recommender.errors import BadDataError
+from recommender.interactions import Interactions
+from recommender.models.als.engine import Factors, Fitted, OnIteration, Run, Step, peak_bytes
+from recommender.models.als.weighted import weighted
+from recommender.objective import IMPLICIT, Als, Engine
+
+_log = logging.getLogger(__name__)
+_LOG_SECONDS = 10.0
+
+
+class _StopEarlyError(Exception):
+    """Leave implicit's loop, which has no other way out."""
+
+
+class ImplicitEngine:
+    """Minimise the objective in memory, on this machine."""
+
+    name: Engine = IMPLICIT
+
+    def fit(
+        self,
+        rows: Interactions,
+        als: Als,
+        run: Run,
+        *,
+        start: Factors | None = None,
+        on_iteration: OnIteration[Factors] | None = None,
+    ) -> Fitted[Factors]:
+        """See ``engine.Engine``; the loss is implicit's, per pair of user and item."""
+        # Imported here: reading and ranking a published model needs no implicit.
+        from implicit.recommender_base import ModelFitError
+
+        with threadpool_limits(1, user_api="blas"):
+            library = _library(als, run)
+            if start is not None:
+                library.user_factors, library.item_factors = _filled(start, run.seed)
+            progress, curve, began = _Progress(als.iterations, len(rows)), [], time.monotonic()
+
+            def callback(iteration: int, _seconds: float, loss: float | None) -> None:
+                curve.append(Step(time.monotonic() - began, None if loss is None else float(loss)))
+                progress.step(iteration + 1)
+                now = Factors(library.user_factors, library.item_factors)
+                if on_iteration is not None and not on_iteration(iteration + 1, now):
+                    raise _StopEarlyError
+
+            # implicit stops at NaN with an error of its own; ours follows, and names infinity too.
+            with contextlib.suppress(_StopEarlyError, ModelFitError):
+                library.fit(weighted(rows, als), False, callback)
+        factors = Factors(library.user_factors, library.item_factors)
+        _check_finite(factors, als)
+        return Fitted(factors, tuple(curve), time.monotonic() - began, peak_bytes())
+
+
+def translate(als: Als) -> dict[str, float]:
+    """Return implicit's own ``alpha`` and ``regularization`` for an objective at exponent 0."""
+    return {
+        "alpha": als.alpha / als.unobserved,
+        "regularization": als.regularization / als.unobserved,
+    }
+
+
+def _library(als: Als, run: Run) -> Any:  # noqa: ANN401 - implicit has no types
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    return AlternatingLeastSquares(
+        factors=als.factors,
+        iterations=als.iterations,
+        num_threads=run.threads,
+        random_state=run.seed,
+        calculate_training_loss=run.keep_losses,
+        **translate(als),
+    )
+
+
+def _filled(start: Factors, seed: int) -> Factors:
+    """Copy factors and draw the rows of NaN, as small as implicit draws its own."""
+    generator = np.random.default_rng(seed)
+    filled = []
+    for given in start:
+        factors = np.array(given, dtype=np.float32, order="C")
+        unknown = np.isnan(factors[:, 0])
+        factors[unknown] = 0.01 * generator.random((int(unknown.sum()), factors.shape[1]))
+        filled.append(factors)
+    return Factors(*filled)
+
+
+def _check_finite(factors: Factors, als: Als) -> None:
+    if not all(np.isfinite(one).all() for one in factors):
+        message = (
+            f"ALS with {als} gave factors that are not finite: lower train.als.alpha or raise "
+            "regularization"
+        )
+        raise BadDataError(message)
+
+
+class _Progress:
+    """Log a fit's iterations, at most one line in ten seconds."""
+
+    def __init__(self, iterations: int, rows: int) -> None:
+        self.iterations, self.rows = iterations, rows
+        self.start = self.last = time.monotonic()
+
+    def step(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.last < _LOG_SECONDS and done < self.iterations:
+            return
+        self.last = now
+        seconds = now - self.start
+        _log.info(
+            f"als: iteration {done}/{self.iterations}, {seconds:.1f} s, "
+            f"{self.rows * done / max(seconds, 1e-9) / 1e6:.2f} M interactions/s"
+        )
