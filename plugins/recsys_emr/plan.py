@@ -164,7 +164,7 @@ def make(
 
 def planned_code(env: Environment, config_file: Path) -> StagedCode:
     """Return where the code would be staged, without staging it."""
-    package = Path(staging.__file__).resolve().parent
+    package = Path(staging.__file__).resolve().parents[1]
     files = staging.bundle(package, config_file, package.parent / "bootstrap")
     digest = staging.content_hash(files)
     return StagedCode(env.locations.code(digest), digest)
