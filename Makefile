@@ -65,8 +65,9 @@ policies: setup ## IAM policies of an environment: make policies ENVIRONMENT=aws
 wheelhouse: setup ## Wheels for the nodes: make wheelhouse ARCH=arm64 [OUT=folder] [UPLOAD=aws]
 	@$(BIN)/python -m recsys_emr.wheelhouse $(ARCH) $(or $(OUT),var/wheels) $(if $(UPLOAD),--upload $(UPLOAD))
 
+# Two files at a time, in the order of their names: the long ones start first, and they mostly wait.
 test: setup-dev ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: setup-dev ## Play every fault at every moment of a run: make test-faults [OUT=table.md], half an hour
 	$(BIN)/python -m pytest tests/integration/pipeline/test_faults.py -m "faults or not faults" --fault-table $(or $(OUT),var/faults.md); \
