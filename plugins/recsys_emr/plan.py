@@ -147,7 +147,7 @@ def make(
     Raises:
         ConfigError: a shape, a request or the price table is wrong.
     """
-    code = planned_code(env, config_file)
+    code = staging.planned(env.locations, config_file)
     jobs = {"preprocess": stages.preprocess(run), "train": stages.train(run, params, champion)}
     return Plan(
         stages=tuple(
@@ -160,14 +160,6 @@ def make(
         prices_as_of=pricing.load(env.emr.region).as_of,
         simulated=env.simulated,
     )
-
-
-def planned_code(env: Environment, config_file: Path) -> StagedCode:
-    """Return where the code would be staged, without staging it."""
-    package = Path(staging.__file__).resolve().parents[1]
-    files = staging.bundle(package, config_file, package.parent / "bootstrap")
-    digest = staging.content_hash(files)
-    return StagedCode(env.locations.code(digest), digest)
 
 
 def planned_run(

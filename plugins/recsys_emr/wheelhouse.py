@@ -107,7 +107,7 @@ def _root(name: str) -> str:
 
 
 def _requirements() -> Path:
-    return Path(staging.__file__).resolve().parents[2] / "bootstrap" / "requirements.txt"
+    return staging.NODE / "requirements.txt"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ ENTRY_POINT = "run_job.py"
 CONFIG = "recommender.yaml"
 BOOTSTRAP = "bootstrap.sh"
 NODE_REQUIREMENTS = "requirements-node.txt"
+_PRODUCT = Path(__file__).resolve().parents[1]
+NODE = _PRODUCT.parent / "bootstrap"  # what a bare node needs, as it lies in the repository
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can state: contents alone decide the hash
 
 
@@ -56,18 +58,25 @@ def content_hash(files: dict[str, bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
+def planned(locations: Locations, config: Path) -> StagedCode:
+    """Say where the running package would be staged with a recommender's configuration."""
+    digest = content_hash(_files(config))
+    return StagedCode(locations.code(digest), digest)
+
+
 def stage(locations: Locations, config: Path) -> StagedCode:
     """Upload the running package with a recommender's configuration, unless it is there already."""
-    package = Path(__file__).resolve().parents[1]
-    files = bundle(package, config, package.parent / "bootstrap")
-    digest = content_hash(files)
-    staged = StagedCode(locations.code(digest), digest)
-    for name, data in files.items():
+    staged = planned(locations, config)
+    for name, data in _files(config).items():
         try:
             storage.write(staged.file(name), data, if_absent=True)
         except ConflictError:
             continue  # same name below the same hash: the same bytes
     return staged
+
+
+def _files(config: Path) -> dict[str, bytes]:
+    return bundle(_PRODUCT, config, NODE)
 
 
 def _zip(package: Path) -> bytes:

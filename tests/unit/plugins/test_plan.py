@@ -48,7 +48,7 @@ def test_the_price_is_the_sum_of_stages_between_nothing_and_the_limit(file: Path
 def test_the_requests_name_the_code_that_staging_uploads(tmp_path: Path, file: Path) -> None:
     roots = {name: str(tmp_path / name) for name in ("lake", "work", "models")}
     env = environment.load("aws").model_copy(update=roots)
-    code = planning.planned_code(env, file)
+    code = staging.planned(env.locations, file)
     assert not (tmp_path / "work").exists()  # planning writes nothing
     assert staging.stage(env.locations, file) == code
 
