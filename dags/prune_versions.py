@@ -19,35 +19,18 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from recommender import config, environment
 from recommender.registry.retention import Policy
-from recsys_emr import upkeep
+from recsys_emr import by_hand, upkeep
 
-RECOMMENDERS = [config.load(str(file)).name for file in environment.recommender_files()]
 DEFAULT = Policy()
 
 with DAG(
     dag_id="prune_versions",
     description="Deletes published versions that nobody needs any more.",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
-    default_args={
-        "owner": "platform",
-        "retries": 2,
-        "retry_delay": dt.timedelta(minutes=2),
-        "execution_timeout": dt.timedelta(hours=1),
-    },
+    **by_hand.settings(dt.timedelta(minutes=2), dt.timedelta(hours=1)),
     params={
-        "recommender": Param(
-            RECOMMENDERS[0] if len(RECOMMENDERS) == 1 else None,
-            type="string",
-            enum=RECOMMENDERS,
-            title="Recommender",
-            description="Whose versions.",
-        ),
+        "recommender": by_hand.recommender("Whose versions."),
         "last": Param(
             DEFAULT.last,
             type="integer",
@@ -75,15 +58,8 @@ with DAG(
             title="Dry run",
             description="Only say what would go. Switch off to delete.",
         ),
-        "reason": Param(
-            "retention",
-            type="string",
-            minLength=1,
-            title="Reason",
-            description="Why; kept in the record.",
-        ),
+        "reason": by_hand.reason("retention"),
     },
-    tags=["recommender", "operations"],
 ) as dag:
 
     @task.short_circuit

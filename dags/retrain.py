@@ -26,40 +26,17 @@ than the champion's never replaces the champion, unless *Allow replacing a newer
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
-    DAG,
-    CronTriggerTimetable,
-    Param,
-    TaskGroup,
-    get_current_context,
-    task,
-)
+from airflow.sdk import DAG, CronTriggerTimetable, Param, XComArg, get_current_context, task
 
 from recommender import config, environment
 from recommender.config import Recommender
-from recsys_emr import approval, examination, pages, pipeline, spending, telling
+from recsys_emr import approval, dag_parts, examination, pipeline, spending, telling
 from recsys_emr.costs import Allowance
-from recsys_emr.operators import SubmitCluster, TerminateCluster, WaitForCluster
+from recsys_emr.deciding import Gate, Publish
 from recsys_emr.sensors import WaitForSnapshot
-
-# Retries are for what a second attempt can mend: a lost connection, a throttled call. Bad data and
-# our own named errors fail at once, and a submit that is retried adopts the cluster it has made.
-DEFAULT_ARGS: dict[str, Any] = {
-    "retries": 2,
-    "retry_delay": dt.timedelta(seconds=30),
-    "retry_exponential_backoff": 2.0,
-    "max_retry_delay": dt.timedelta(minutes=10),
-    "execution_timeout": dt.timedelta(minutes=15),
-}
-
-
-# When a stage never starts, Airflow skips its `price`. By the default rule, a task behind it would be
-# skipped too if that is seen first, and a run in which something failed would end green.
-AFTER_PRICE = "none_failed"
 
 
 def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> DAG:
@@ -72,7 +49,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         catchup=False,
         max_active_runs=max_active_runs,
         params=params(settings),
-        default_args={**DEFAULT_ARGS, "owner": settings.owner},
+        default_args={**dag_parts.DEFAULT_ARGS, "owner": settings.owner},
         tags=["recommender", settings.dataset],
     ) as dag:
 
@@ -96,7 +73,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             """Pull the data profile into XCom."""
             return pipeline.read_profile(run)
 
-        @task(trigger_rule=AFTER_PRICE)
+        @task(trigger_rule=dag_parts.AFTER_PRICE)
         def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
             """Hold the budget, find the champion, write down the jobs of the training cluster."""
             spending.hold_budget(settings, spent)
@@ -107,16 +84,6 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             """Pull the metrics into XCom; keep the setting that a wide search has found."""
             pipeline.keep_setting(run)
             return pipeline.read_metrics(run)
-
-        @task.branch(trigger_rule=AFTER_PRICE)
-        def gate(run: dict[str, Any], spent: list[dict[str, Any]]) -> str:
-            """Decide, record the decision, and lead to its consequence."""
-            decision = pipeline.decide(settings, run, current_params(), spent)
-            ti = get_current_context()["ti"]
-            ti.xcom_push("decision", decision)
-            page = pages.url(ti.dag_id, run["snapshot"], run["run_key"])
-            ti.xcom_push(approval.QUESTION, approval.question(decision, page))
-            return pipeline.next_task(decision)
 
         run: Any = resolve_run()  # Any: an XComArg here, the value itself when the task runs
         code: Any = stage_code()
@@ -129,7 +96,7 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         )
         to_preprocess: Any = plan_preprocess(run)
         shapes, budget = settings.clusters, settings.budget_usd
-        preprocess, paid = on_cluster(
+        preprocess, paid = dag_parts.on_cluster(
             "preprocess",
             shapes.preprocess,
             code,
@@ -139,16 +106,27 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
         profile = read_profile(run)
         checked, new = examined(settings, run, code)
         to_train = plan_train(run, [paid])
-        train, paid_too = on_cluster("train", shapes.train, code, to_train, Allowance(budget))
+        train, paid_too = dag_parts.on_cluster(
+            "train", shapes.train, code, to_train, Allowance(budget)
+        )
         metrics = read_metrics(run)
-        verdict: Any = gate(run, [paid, paid_too])
+        verdict = Gate(
+            task_id="gate",
+            recommender=settings,
+            paths=run,
+            code=code,
+            spent=[paid, paid_too],
+            allowance=Allowance(budget),
+            trigger_rule=dag_parts.AFTER_PRICE,
+            execution_timeout=None,  # it may have to measure again: the shape has its own limit
+        )
 
         planned(settings, config_file, run) >> [code, snapshot]
         snapshot >> to_preprocess
         preprocess >> profile >> checked >> new >> to_train
         train >> metrics >> verdict
-        follow(settings, run, verdict)
-        judge(dag)
+        follow(settings, run, code, verdict)
+        dag_parts.judge(dag)
     return dag
 
 
@@ -174,59 +152,9 @@ def examined(settings: Recommender, run: Any, code: Any) -> tuple[Any, Any]:  # 
     return check_data(run), is_new(run, code)
 
 
-def on_cluster(
-    stage: str,
-    shape: str,
-    code: Any,  # noqa: ANN401 - an XComArg
-    plan: Any,  # noqa: ANN401 - an XComArg
-    allowance: Allowance,
-) -> tuple[Any, Any]:
-    """Run a stage on a cluster of its own: submit (setup), wait, price, terminate (teardown).
-
-    Args:
-        stage: its name.
-        shape: the environment's cluster shape.
-        code: what ``stage_code`` returned.
-        plan: what ``plan_*`` returned.
-        allowance: what the run may cost; a further attempt that it does not hold is not made.
-
-    Returns:
-        The wait, after which the stage's output is there, and what the cluster has cost.
-    """
-
-    @task(trigger_rule="all_done")  # a cluster that failed has cost money, too
-    def price() -> dict[str, Any]:
-        """Say what the stage's clusters have cost: one, or more after a retry."""
-        return spending.price_stage(stage, shape, get_current_context())
-
-    with TaskGroup(group_id=stage):
-        submit = SubmitCluster(task_id="submit", stage=stage, shape=shape, code=code, plan=plan)
-        wait = WaitForCluster(
-            task_id="wait",
-            cluster_id=submit.output,
-            shape=shape,
-            plan=plan,
-            stage=stage,
-            code=code,
-            allowance=allowance,
-            execution_timeout=None,  # it would count the hours of the wait; the shape has its own
-        )
-        paid: Any = price()
-        terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output, stage=stage)
-        submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
-    return wait, paid
-
-
-def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN401 - XComArgs
+def follow(settings: Recommender, run: Any, code: Any, verdict: Gate) -> None:  # noqa: ANN401 - XComArgs
     """Lead from the verdict to its consequence, and tell it; in shadow mode nothing could publish."""
     asks = settings.gate.approval
-
-    @task(trigger_rule="none_failed_min_one_success" if asks else "all_success")
-    def publish(run: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
-        """Publish the version; move the champion if the verdict is a promotion."""
-        ti = get_current_context()["ti"]
-        answered = ti.xcom_pull(task_ids="approve", key="decision") if asks else None
-        return pipeline.publish(settings, run, current_params(), answered or decision)
 
     @task
     def observe(decision: dict[str, Any]) -> dict[str, Any]:
@@ -238,35 +166,27 @@ def follow(settings: Recommender, run: Any, verdict: Any) -> None:  # noqa: ANN4
         """Say why nothing is published: a normal, green end."""
         return pipeline.refuse(decision)
 
-    decision = verdict["decision"]
+    decision: Any = XComArg(verdict, key="decision")
     # A teardown: it runs whatever became of the rest, and its failure is red in a green run.
     page = telling.WritePage(task_id="page", gate="gate").as_teardown()
     if settings.gate.mode == "shadow":
         verdict >> observe(decision) >> page
         return
-    published = publish(run, decision)
+    published = Publish(
+        task_id="publish",
+        recommender=settings,
+        paths=run,
+        code=code,
+        decision=decision,
+        asked="approve" if asks else None,
+        allowance=Allowance(settings.budget_usd),
+        trigger_rule="none_failed_min_one_success" if asks else "all_success",
+        execution_timeout=None,  # as the gate's
+    )
     verdict >> [published, refuse(decision)] >> page
     if asks:
         hours = settings.gate.approval_hours
         verdict >> approval.AskForApproval(task_id="approve", gate="gate", hours=hours) >> published
-
-
-def judge(dag: DAG) -> None:
-    """Let a last task say how the run has ended: red as soon as any task has failed.
-
-    Airflow looks at the last tasks only. When a person marks a run as failed, it skips what has not
-    begun, except for the teardowns; once those have run, all last tasks are skipped and the run would
-    be green. So the last task is one that Airflow does not skip.
-    """
-    judged, ends = [one.task_id for one in dag.tasks if not one.is_teardown], list(dag.leaves)
-
-    @task
-    def judge_run() -> None:
-        """Fail if a task of the run has failed."""
-        pipeline.judge_run(get_current_context(), judged)
-
-    last: Any = judge_run()
-    ends >> last.as_teardown(on_failure_fail_dagrun=True)
 
 
 def planned(settings: Recommender, config_file: Path, run: Any) -> Any:  # noqa: ANN401 - XComArgs

@@ -3,6 +3,7 @@
 **What happens.** The pointer goes back to the last champion that was not itself rolled back (or to
 the version in *Return to*), once every file of it is verified. The run whose version is left is
 withdrawn: no retry of it promotes that version again. Who, when and why are kept in the history.
+The lists for everyone are made anew (`recommend_...` follows the champion).
 
 **Before.** `recsys champions` shows the history, `recsys why VERSION` a version's verdict. Name the
 *Champion* you have in mind: if another one has taken its place meanwhile, nothing is changed.
@@ -17,33 +18,15 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from recommender import config, environment
-from recsys_emr import upkeep
-
-RECOMMENDERS = [config.load(str(file)).name for file in environment.recommender_files()]
+from recsys_emr import assets, by_hand, upkeep
 
 with DAG(
     dag_id="rollback_recommender",
     description="Returns to the champion before, and withdraws the present one.",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,  # in the night when it is needed nobody looks for a switch
-    default_args={
-        "owner": "platform",
-        "retries": 2,
-        "retry_delay": dt.timedelta(seconds=30),
-        "execution_timeout": dt.timedelta(minutes=15),
-    },
+    **by_hand.settings(dt.timedelta(seconds=30), dt.timedelta(minutes=15)),
     params={
-        "recommender": Param(
-            RECOMMENDERS[0] if len(RECOMMENDERS) == 1 else None,
-            type="string",
-            enum=RECOMMENDERS,
-            title="Recommender",
-            description="Whose champion.",
-        ),
+        "recommender": by_hand.recommender("Whose champion."),
         "champion": Param(
             None,
             type=["null", "string"],
@@ -56,11 +39,8 @@ with DAG(
             title="Return to",
             description="The version to return to. Empty: the last champion not rolled back.",
         ),
-        "reason": Param(
-            None, type="string", minLength=1, title="Reason", description="Why; kept in the record."
-        ),
+        "reason": by_hand.reason(),
     },
-    tags=["recommender", "operations"],
 ) as dag:
 
     @task
@@ -68,10 +48,13 @@ with DAG(
         """Say which version to leave and which to return to."""
         return upkeep.choose_rollback(get_current_context())
 
-    @task
+    @task(outlets=[assets.MOVED])
     def roll_back(chosen: dict[str, str]) -> dict[str, Any]:
         """Verify the version to return to, and move the pointer."""
-        return upkeep.roll_back(chosen, get_current_context())
+        context = get_current_context()
+        done = upkeep.roll_back(chosen, context)
+        assets.announce(context, context["params"]["recommender"], done["champion"])
+        return done
 
     chosen: Any = choose()  # Any: an XComArg here, the value itself when the task runs
     roll_back(chosen)

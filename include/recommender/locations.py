@@ -139,6 +139,18 @@ class Locations:
         """Return the record of a version that has been pruned, or is about to be."""
         return join(self.models, recommender, "pruned", f"{version}.json")
 
+    def recommendations(self, recommender: str) -> str:
+        """Return the parent of all batch recommendations."""
+        return join(self.models, recommender, "recommendations")
+
+    def recommendation_run(self, recommender: str, key: str) -> str:
+        """Return where one run writes its lists."""
+        return join(self.recommendations(recommender), "runs", key)
+
+    def latest_recommendations(self, recommender: str) -> str:
+        """Return the pointer to the newest complete lists; changed only by conditional write."""
+        return join(self.recommendations(recommender), "latest.json")
+
     def setting(self, recommender: str) -> str:
         """Return the result of the last wide search; changed only by conditional write."""
         return join(self.models, recommender, "settings.json")

@@ -253,20 +253,27 @@ def next_task(decision: dict[str, Any]) -> str:
 
 @named_errors_are_final
 def publish(
-    recommender: Recommender,
-    run: dict[str, str],
-    params: dict[str, Any],
-    decision: dict[str, Any],
-) -> dict[str, Any]:
+    run: dict[str, str], decision: dict[str, Any], decide_again: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
     """Publish the candidate; decide again when another run has moved the champion meanwhile.
 
     What a person has approved is not decided again behind his back: then the task fails.
+
+    Returns:
+        What came of it; None when the report is about an earlier champion and has to be measured
+        again before anything can be decided.
     """
     locations = environment.load().locations
     for _ in range(_PUBLISH_ATTEMPTS):
         verdict = gate.Decision.from_json(decision)
+        if verdict.stale:
+            return None
         if not verdict.acts:
-            return {"verdict": verdict.headline, "reason": verdict.reason}
+            return {
+                "verdict": verdict.headline,
+                "reason": verdict.reason,
+                "champion_moved": False,
+            }
         try:
             published = registry.publish(locations, verdict, run["candidate"], run["report"])
         except ConflictError as error:
@@ -276,11 +283,15 @@ def publish(
                 )
                 raise AirflowFailException(message) from error
             log.warning("%s; deciding again", error)
-            spent = [cost.to_json() for cost in verdict.attempt.costs]
-            decision = decide(recommender, run, params, spent)
+            decision = decide_again()
             continue
         log.info("%s %s at %s", verdict.verdict, published.version, published.uri)
-        result = {"verdict": verdict.verdict, "version": published.version, "uri": published.uri}
+        result = {
+            "verdict": verdict.verdict,
+            "version": published.version,
+            "uri": published.uri,
+            "champion_moved": published.champion_moved,
+        }
         if published.withheld:
             log.warning("the champion stays: %s", published.withheld)
             return {**result, "verdict": "registered", "reason": published.withheld}

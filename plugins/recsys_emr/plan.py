@@ -1,4 +1,4 @@
-"""Say what a run would do and cost before a cent is spent: ``make plan RECOMMENDER=...``.
+"""Say what a run would do and cost before a cent is spent: ``make plan RECOMMENDER=... [DAG=recommend]``.
 
 Shows the exact requests, the S3 paths, the IAM policies that they need, expected minutes and
 expected cost. Reads configuration only; the DAG's ``plan`` task adds what it found in S3.
@@ -23,7 +23,7 @@ from recommender.config import Recommender
 from recommender.environment import Environment
 from recommender.errors import RecommenderError
 from recommender.lake import snapshots
-from recommender.locations import run_key
+from recommender.locations import join, run_key
 from recsys_emr import costs, policies, stages
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 
@@ -149,12 +149,48 @@ def make(
     """
     code = staging.planned(env.locations, config_file)
     jobs = {"preprocess": stages.preprocess(run), "train": stages.train(run, params, champion)}
+    paths = _paths(env, recommender, code, run)
+    return _plan(env, recommender, f"retrain_{recommender.name}", run_id, code, jobs, paths)
+
+
+def make_recommend(
+    env: Environment,
+    recommender: Recommender,
+    config_file: Path,
+    run: Mapping[str, Any],
+    *,
+    run_id: str,
+    params: Mapping[str, Any],
+) -> Plan:
+    """Plan a run that makes everyone's lists; arguments and errors as of ``make``."""
+    code = planned_code(env, config_file)
+    jobs = {"recommend": stages.recommend(run, params)}
+    paths = {
+        "version": run["version_uri"],
+        "dataset": run["dataset"],
+        "code": code.uri,
+        "lists": run["output"],
+        "latest": env.locations.latest_recommendations(recommender.name),
+        "logs": env.locations.emr_logs,
+    }
+    return _plan(env, recommender, f"recommend_{recommender.name}", run_id, code, jobs, paths)
+
+
+def _plan(
+    env: Environment,
+    recommender: Recommender,
+    dag_id: str,
+    run_id: str,
+    code: StagedCode,
+    jobs: Mapping[str, Mapping[str, Any]],
+    paths: dict[str, str],
+) -> Plan:
     return Plan(
         stages=tuple(
-            _stage(env, recommender, Stage(f"retrain_{recommender.name}", run_id, name), code, job)
+            _stage(env, recommender, Stage(dag_id, run_id, name), code, job)
             for name, job in jobs.items()
         ),
-        paths=_paths(env, recommender, code, run),
+        paths=paths,
         policies=policies.documents(env),
         budget_usd=recommender.budget_usd,
         prices_as_of=pricing.load(env.emr.region).as_of,
@@ -181,6 +217,22 @@ def planned_run(
         "report": run.report,
         "verification": run.verification,
     }
+
+
+def planned_lists(env: Environment, recommender: Recommender, run_id: str) -> dict[str, Any]:
+    """Return what a run that makes everyone's lists would read and write, of a champion to come."""
+    key = run_key(run_id)
+    return {
+        "version_uri": env.locations.version(recommender.name, "CHAMPION"),
+        "dataset": join(env.locations.work, "runs", recommender.name, "SNAPSHOT", "RUN", "dataset"),
+        "output": env.locations.recommendation_run(recommender.name, key),
+    }
+
+
+def default_list_params(recommender: Recommender) -> dict[str, Any]:
+    """Return the Params that decide the lists, as the trigger form offers them."""
+    asked = recommender.recommend
+    return {"n": asked.n, "json_lines": asked.format == "jsonl", "deny_list": asked.deny_list}
 
 
 def default_params(recommender: Recommender) -> dict[str, Any]:
@@ -234,16 +286,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recommender")
     parser.add_argument("--environment", default=None, help="default: RECSYS_ENVIRONMENT, or local")
     parser.add_argument("--snapshot", default=None, help="YYYY-MM-DD; default: today")
+    parser.add_argument("--dag", default="retrain", choices=("retrain", "recommend"))
     asked = parser.parse_args(arguments)
     try:
         file = environment.config_directory() / "recommenders" / f"{asked.recommender}.yaml"
         recommender = config.load(str(file))
         env = environment.load(asked.environment)
-        today = dt.datetime.now(dt.UTC).date()
-        date = snapshots.parse_date(asked.snapshot) if asked.snapshot else today
-        run = planned_run(env, recommender, date, "plan")
-        params = default_params(recommender)
-        plan = make(env, recommender, file, run, run_id="plan", params=params, champion=None)
+        if asked.dag == "recommend":
+            run, params = planned_lists(env, recommender, "plan"), default_list_params(recommender)
+            plan = make_recommend(env, recommender, file, run, run_id="plan", params=params)
+        else:
+            today = dt.datetime.now(dt.UTC).date()
+            date = snapshots.parse_date(asked.snapshot) if asked.snapshot else today
+            run, params = planned_run(env, recommender, date, "plan"), default_params(recommender)
+            plan = make(env, recommender, file, run, run_id="plan", params=params, champion=None)
         print(plan.text())
         print(
             "made from configuration alone: a run has its own id in names and paths, and compares"

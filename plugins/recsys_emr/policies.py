@@ -26,7 +26,9 @@ from recommender.errors import ConfigError, RecommenderError
 from recsys_emr.job_flow import TAG_DAG
 
 MANAGED_SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
-_OUR_DAGS = "retrain_*"
+_OUR_DAGS = ["retrain_*", "recommend_*"]
+
+_LISTS = "*/recommendations/runs/"
 
 Statement = dict[str, Any]
 
@@ -93,6 +95,8 @@ def airflow(env: Environment) -> dict[str, Any]:
             _allow("Publish", ["s3:GetObject", "s3:PutObject"], [_objects(env.models)]),
             # Retention, and a publication that finds its version pruned; never the pointer.
             _allow("Prune", ["s3:DeleteObject"], [_objects(env.models, "*/versions/")]),
+            # Lists that newer ones have replaced for the third time.
+            _allow("DropLists", ["s3:DeleteObject"], [_objects(env.models, _LISTS)]),
             *_keys(env, ["kms:Decrypt"]),
         ]
     )
@@ -124,7 +128,7 @@ def _data_of_nodes(env: Environment) -> list[Statement]:
 
 
 def _data(env: Environment) -> list[Statement]:
-    """Return what the jobs need: read snapshots and the champion, read and write runs."""
+    """Return what the jobs need: read snapshots and versions, write runs and lists for everyone."""
     return [
         _allow("ListData", ["s3:ListBucket"], _buckets(env.lake, env.work, env.models)),
         _allow(
@@ -141,7 +145,7 @@ def _data(env: Environment) -> list[Statement]:
         _allow(
             "WriteRuns",
             ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-            [_objects(env.work, "runs/")],
+            [_objects(env.work, "runs/"), _objects(env.models, _LISTS)],
         ),
     ]
 

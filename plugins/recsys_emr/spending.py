@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,8 @@ def plan_run(
         champion: directory of the version in use; None before the first.
         context: the task's.
     """
-    try:
-        plan = planning.make(
+    return _tell(
+        lambda: planning.make(
             environment.load(),
             recommender,
             Path(config_file),
@@ -56,6 +56,28 @@ def plan_run(
             params=context["params"],
             champion=champion,
         )
+    )
+
+
+def plan_recommendations(
+    recommender: Recommender, config_file: str, run: dict[str, Any], context: Context
+) -> dict[str, Any]:
+    """Do as ``plan_run`` for a run that makes everyone's lists."""
+    return _tell(
+        lambda: planning.make_recommend(
+            environment.load(),
+            recommender,
+            Path(config_file),
+            run,
+            run_id=context["dag_run"].run_id,
+            params=context["params"],
+        )
+    )
+
+
+def _tell(make: Callable[[], planning.Plan]) -> dict[str, Any]:
+    try:
+        plan = make()
         log.info("the plan:\n%s", plan.text())
         costs.check_budget(plan.budget_usd, [], [stage.expected for stage in plan.stages])
     except (ConfigError, costs.BudgetError) as error:

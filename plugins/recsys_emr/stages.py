@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,27 +25,19 @@ def train(
         params: the run's Params; ``k``, ``search_trials`` and ``wide_search`` are used.
         champion: directory of the version in use; None before the first.
     """
-    overrides = ["--set", f"evaluate.k={params['k']}"]
-    if params["search_trials"] is None:
-        overrides += ["--set", "train.search=null"]
-    else:
-        overrides += ["--set", f"train.search.trials={params['search_trials']}"]
+    overrides = _overrides(params)
     fit = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
     fit += ["--study", run["study"], "--kept-setting", run["setting"]]
     if params["wide_search"]:
         fit += ["--wide"]
-    measure = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
-    measure += ["--output", run["report"], *overrides]
-    measure += ["--lineage", f"snapshot={run['snapshot']}"]
     if champion:
         fit += ["--champion", champion]
-        measure += ["--champion", champion]
     ask = ["--candidate", run["candidate"], "--report", run["report"]]
     ask += ["--output", run["verification"], *overrides]
     return {
         "steps": [
             {"job": "train", "arguments": fit},
-            {"job": "evaluate", "arguments": measure},
+            *measure(run, params, champion)["steps"],
             {"job": "verify", "arguments": ask},  # a process of its own, as a reader is
         ],
         "produces": {
@@ -53,3 +46,41 @@ def train(
             run["verification"]: "verification",
         },
     }
+
+
+def measure(
+    run: Mapping[str, Any], params: Mapping[str, Any], champion: str | None
+) -> dict[str, Any]:
+    """Return the job that measures a candidate that is there beside others; see ``train``."""
+    arguments = ["--dataset", run["dataset"], "--candidate", run["candidate"]]
+    arguments += ["--output", run["report"], *_overrides(params)]
+    arguments += ["--lineage", f"snapshot={run['snapshot']}"]
+    if champion:
+        arguments += ["--champion", champion]
+    steps = [{"job": "evaluate", "arguments": arguments}]
+    return {"steps": steps, "produces": {run["report"]: "report"}}
+
+
+def recommend(run: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job that makes everyone's lists.
+
+    Args:
+        run: what the DAG's ``resolve_run`` returned.
+        params: the run's Params; ``n``, ``json_lines`` and ``deny_list`` are used.
+    """
+    arguments = ["--version", run["version_uri"], "--dataset", run["dataset"]]
+    arguments += ["--output", run["output"], "--set", f"recommend.n={params['n']}"]
+    form = "jsonl" if params["json_lines"] else "parquet"
+    arguments += ["--set", f"recommend.format={form}"]
+    # As JSON, which is YAML, too: an empty one is null, and no character of a URI means anything.
+    arguments += ["--set", f"recommend.deny_list={json.dumps(params['deny_list'])}"]
+    steps = [{"job": "recommend", "arguments": arguments}]
+    return {"steps": steps, "produces": {run["output"]: "recommendations"}}
+
+
+def _overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return the settings that a run's Params override."""
+    overrides = ["--set", f"evaluate.k={params['k']}"]
+    if params["search_trials"] is None:
+        return [*overrides, "--set", "train.search=null"]
+    return [*overrides, "--set", f"train.search.trials={params['search_trials']}"]

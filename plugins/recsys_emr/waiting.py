@@ -86,7 +86,7 @@ class WaitForCluster(BaseOperator):
         self.allowance = allowance
         self._killed = False
 
-    def execute(self, context: Context) -> NoReturn:
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 - BaseOperator's own
         """Find the attempt that is under way and hand the wait to the triggerer."""
         env = environment.load()
         # A first try has nothing to find, and ListClusters is EMR's scarcest call (0.5/s).
@@ -102,7 +102,7 @@ class WaitForCluster(BaseOperator):
         event: dict[str, Any],
         history: list[dict[str, Any]] | None = None,
         series: int | None = None,
-    ) -> None:
+    ) -> Any:  # noqa: ANN401 - BaseOperator's own
         """Judge the end of the cluster, check what it had to leave behind, or try again."""
         env = environment.load()
         if history is None or series is None:

@@ -61,6 +61,11 @@ class Decision:
         return asked and self.verdict == "promoted" and self.answer is None
 
     @property
+    def stale(self) -> bool:
+        """Tell whether the candidate has to be measured again: the champion is another by now."""
+        return self.evidence is not None and r.is_stale(self.evidence, self.attempt, self.champion)
+
+    @property
     def standing(self) -> r.Standing:
         """Say how the candidate stands to the champion it was measured against."""
         return "no champion" if self.evidence is None else r.standing(self.evidence)

@@ -125,12 +125,24 @@ def is_excused(evidence: Evidence, attempt: Attempt, champion: ChampionRef | Non
     short of it proves nothing, so it does not count where the pointer cannot move by itself: on an
     older snapshot, or when an operator forces the replacement. On a newer snapshot (the windows
     were changed between the runs) it still counts, because there the champion would be replaced.
+
+    Nor do the numbers of a champion that a newer snapshot's has replaced meanwhile.
     """
-    return (
-        evidence.champion_saw_held_out
-        and champion is not None
-        and (attempt.allow_replace_newer or attempt.snapshot < champion.snapshot)
-    )
+    if champion is None:
+        return False
+    older = attempt.snapshot < champion.snapshot
+    if older and not attempt.allow_replace_newer and _moved(evidence, attempt, champion):
+        return True
+    return evidence.champion_saw_held_out and (attempt.allow_replace_newer or older)
+
+
+def is_stale(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -> bool:
+    """Tell whether the report has to be measured again, because it is not about this champion.
+
+    Not so that of an older snapshot, which cannot replace the champion whatever it shows.
+    """
+    excused = is_excused(evidence, attempt, champion)
+    return _moved(evidence, attempt, champion) is not None and not excused
 
 
 def holds_against_champion(
@@ -140,8 +152,13 @@ def holds_against_champion(
 
     With ``champion_margin`` it has to be better: by the margin, and with certainty.
     """
-    if stale := _stale(evidence, attempt, champion):
-        return Rule(HOLDS, None, None, False, stale)
+    if moved := _moved(evidence, attempt, champion):
+        if is_stale(evidence, attempt, champion):
+            return Rule(HOLDS, None, None, False, f"{moved}: run again.")
+        sentence = (
+            f"{moved}, of a newer snapshot, which stays: this one only has to beat the baselines."
+        )
+        return Rule(HOLDS, None, None, True, sentence)
     if champion is None or evidence.champion is None:
         sentence = "There is no champion yet: the baselines alone decide."
         if champion is not None:
@@ -204,7 +221,7 @@ def in_order(attempt: Attempt, champion: ChampionRef | None) -> Rule:
     return Rule(ORDER, theirs, mine, passed, sentence, quality=False)
 
 
-def _stale(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -> str | None:
+def _moved(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -> str | None:
     """Say why the report was measured against another champion than today's, or return None."""
     measured, current = evidence.champion, champion.version if champion else None
     if measured == current:
@@ -214,9 +231,9 @@ def _stale(evidence: Evidence, attempt: Attempt, champion: ChampionRef | None) -
         # its report rightly names the champion of before.
         return None
     if champion is None:
-        return f"The report was measured against {measured}, now there is no champion: run again."
+        return f"The report was measured against {measured}, now there is no champion"
     against = f"against {measured}" if measured else "without a champion"
-    return f"The report was measured {against}, the champion is now {current}: run again."
+    return f"The report was measured {against}, the champion is now {current}"
 
 
 def _flattery(evidence: Evidence, *, holds: bool, excused: bool) -> str:

@@ -1,12 +1,14 @@
 """Recommend to every user of a dataset with a published version, and list similar items.
 
 Writes users/ (the lists), items/ (similar items), popular/ (one list for whoever is not among the
-users), summary.json and, last, manifest.json: without it the output is not there.
+users), summary.json and, last, manifest.json: without it the output is not there. A finished output
+stays as it is, for readers may be at it: the same request again is done already, another one refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import tempfile
 import time
@@ -20,13 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from recommender import artifact, storage
+from recommender import artifact, manifest, storage
 from recommender.batch import audience, denylist, ranked, tables
 from recommender.batch.ranked import Chunk
 from recommender.batch.tables import Names
 from recommender.columns import ITEM_ID, TITLE
 from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
+from recommender.errors import ConfigError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
@@ -56,17 +59,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="URI",
         help="whose users, and what they have",
     )
-    add("--output", required=True, type=cli.location, metavar="URI", help="lists; replaced")
+    add(
+        "--output",
+        required=True,
+        type=cli.location,
+        metavar="URI",
+        help="lists; what an unfinished run has left is replaced",
+    )
     return cli.run(_run, parser, argv)
 
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     inputs = [arguments.version, arguments.dataset]
     require_apart([arguments.output], inputs)
-    clear(arguments.output, lambda name: name in _OWN)
     began, settings = time.monotonic(), recommender.recommend
     deny = denylist.read(settings.deny_list)
     dataset = open_dataset(arguments.dataset)
+    request = {
+        "version_sha256": storage.sha256(join(arguments.version, MANIFEST)),
+        "dataset_sha256": dataset.sha256,
+        "n": settings.n,
+        "format": settings.format,
+        "deny_list_sha256": hashlib.sha256("\n".join(deny).encode()).hexdigest(),
+    }
+    if _is_finished(arguments.output, request):
+        return
+    clear(arguments.output, lambda name: name in _OWN)
     with (
         fetch_arrays(arguments.version, VERSION) as (arrays, about),
         tempfile.TemporaryDirectory(prefix="recsys-") as name,
@@ -89,9 +107,29 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
             "peak_memory_mb": round(peak_memory_mb(), 1),
         }
         storage.write_json(join(name, SUMMARY), summary)
-        facts = {**summary, "fit_until": about.get("fit_until"), **provenance.describe()}
+        facts = {**summary, "fit_until": about.get("fit_until"), "request": request}
+        facts |= provenance.describe()
         artifact.publish(Path(name), arguments.output, KIND, facts)
     _log.info(f"recommendations at {arguments.output}: {summary}")
+
+
+def _is_finished(output: str, request: dict[str, Any]) -> bool:
+    """Tell whether these lists are there already.
+
+    Raises:
+        ConfigError: others are.
+    """
+    if not storage.exists(join(output, MANIFEST)):
+        return False
+    found = manifest.read(output, KIND).about.get("request")
+    if found == request:
+        _log.info(f"the recommendations at {output} are finished: nothing to do")
+        return True
+    message = (
+        f"expected nothing or these very recommendations at {output}, found finished ones of another "
+        f"request ({found}): readers may be at them. Name another output, or delete them first"
+    )
+    raise ConfigError(message)
 
 
 def _titles(dataset: Dataset, arrays: Arrays) -> pa.StringArray:

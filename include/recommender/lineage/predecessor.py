@@ -10,7 +10,7 @@ from recommender import storage
 from recommender.checks import Previous
 from recommender.errors import NotFoundError, StorageError
 from recommender.gate import Decision
-from recommender.locations import PROFILE, Locations, join
+from recommender.locations import MANIFEST, PROFILE, Locations, join
 
 _log = logging.getLogger(__name__)
 _LOOKS = 10  # records without a profile: beyond them the work area has been cleaned up
@@ -38,6 +38,22 @@ def find(
             _log.info("%s was decided, but its profile is gone: %s", attempt.run_key, uri)
         if looks >= _LOOKS:
             break
+    return None
+
+
+def newest_dataset(locations: Locations, recommender: str, *, after: dt.date) -> str | None:
+    """Return the dataset of the newest decided run over a snapshot later than a date.
+
+    What the gate said of the model does not matter: the data passed its checks. None when no run
+    has decided on a later snapshot, or the work area has been cleaned up since.
+    """
+    for looks, decision in enumerate(_decided(locations, recommender, dt.date.max)):
+        attempt = decision.attempt
+        if attempt.snapshot <= after or looks >= _LOOKS:
+            return None
+        dataset = locations.run(recommender, attempt.snapshot, attempt.run_key).dataset
+        if storage.exists(join(dataset, MANIFEST)):
+            return dataset
     return None
 
 

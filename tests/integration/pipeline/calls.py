@@ -106,6 +106,8 @@ def _object(action: str, bucket: str, key: str) -> Call:
     kept = _FOLDERS[bucket]
     parts = key.split("/")
     name = "/".join(parts if len(parts) <= kept else [*parts[:kept], "..."])
+    if len(parts) > 2 and parts[1] == "recommendations":
+        name = f"{parts[0]}/{parts[1]}/{'runs/...' if parts[2] == 'runs' else parts[2]}"
     if key.endswith("/report.html"):  # a file of a run that Airflow writes itself
         name = f"{parts[0]}/.../report.html"
     if "/checks/" in key and action == "s3:PutObject":
@@ -119,8 +121,4 @@ def _root(bucket: str) -> str:
 
 def _pattern(text: str) -> str:
     """Give every recommender of the tests one name."""
-    return re.sub(r"\bshop(_dirty)?\b|retrain_shop\w*", lambda m: _one(m.group()), text)
-
-
-def _one(name: str) -> str:
-    return "retrain_shop" if name.startswith("retrain_") else "shop"
+    return re.sub(r"\b(retrain_|recommend_)?shop(_dirty)?\b", r"\1shop", text)

@@ -29,7 +29,7 @@ from localaws import testing
 from recommender import artifact, registry, storage
 from recommender.errors import NotFoundError
 from recommender.locations import join
-from recommender.registry import changes, retention
+from recommender.registry import changes, recommendations, retention
 from recommender.registry.changes import Request
 from recsys_emr import clusters, logs
 
@@ -65,13 +65,13 @@ def acting_as(key: str, endpoint: str) -> Iterator[None]:
     storage.s3_client.cache_clear()
 
 
-def run_dag(folder: Path, endpoint: str) -> None:
+def run_dag(folder: Path, endpoint: str, dag_id: str, **conf: object) -> str:
     aws = {**testing.environment(endpoint), "AWS_ACCESS_KEY_ID": "airflow"}
     env = airflow.environment(folder / "airflow", aws, config=folder / "config")
     airflow.migrate(env)
-    command = [str(airflow.AIRFLOW), "dags", "test", "retrain_shop", "--conf"]
+    command = [str(airflow.AIRFLOW), "dags", "test", dag_id, "--conf"]
     done = subprocess.run(
-        [*command, json.dumps({"snapshot": SNAPSHOT})],
+        [*command, json.dumps(conf)],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -80,7 +80,7 @@ def run_dag(folder: Path, endpoint: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "what the run has cost" in done.stdout
+    return done.stdout
 
 
 def read_a_log_and_end_a_cluster(endpoint: str) -> None:
@@ -120,12 +120,28 @@ def move_the_champion_and_prune(champion: str) -> None:
     assert storage.list_children(LOCATIONS.versions("shop")) == [version]
 
 
+def drop_the_oldest_lists() -> None:
+    """Do what the DAG of everyone's lists does once there are more of them than are kept."""
+    latest = recommendations.read(LOCATIONS, "shop")
+    assert latest is not None
+    now, copies = dt.datetime.now(dt.UTC), [f"copy-{n}" for n in range(recommendations.KEPT)]
+    for copy in copies:
+        uri = LOCATIONS.recommendation_run("shop", copy)
+        storage.copy(join(latest.uri, "manifest.json"), join(uri, "manifest.json"))
+        recommendations.publish(LOCATIONS, "shop", uri, copy, now)
+    runs = join(LOCATIONS.recommendations("shop"), "runs")
+    assert storage.list_children(runs) == copies
+
+
 def load_the_champion_and_clear_an_output(champion: str) -> None:
     """Do what the jobs do in a later run, and in a second attempt at the same."""
     artifact.load(champion)
     (run,) = storage.list_children(join(LOCATIONS.work, "runs", "shop", SNAPSHOT))
     report = join(LOCATIONS.work, "runs", "shop", SNAPSHOT, run, "report")
     assert storage.delete_prefix(report) > 0
+    unfinished = LOCATIONS.recommendation_run("shop", "unfinished")
+    storage.write(join(unfinished, "summary.json"), b"{}")
+    assert storage.delete_prefix(unfinished) == 1
 
 
 def check_the_record(endpoint: str) -> str:
@@ -169,11 +185,14 @@ def test_the_calls_of_a_whole_run_are_the_recorded_ones(
     with testing.running(tmp_path / "aws", BUCKETS, env=recording) as server:
         endpoint = server.endpoint_url
         fill(tmp_path, endpoint)
-        run_dag(tmp_path, endpoint)
+        log = run_dag(tmp_path, endpoint, "retrain_shop", snapshot=SNAPSHOT)
+        assert "what the run has cost" in log
+        run_dag(tmp_path, endpoint, "recommend_shop")
         with acting_as("airflow", endpoint):
             champion = check_the_record(endpoint)
             read_a_log_and_end_a_cluster(endpoint)
             move_the_champion_and_prune(champion)
+            drop_the_oldest_lists()
         with acting_as("localaws", endpoint):
             load_the_champion_and_clear_an_output(champion)
         dags = dags_by_cluster(endpoint)

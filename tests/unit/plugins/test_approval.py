@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from gate_reports import CHAMPION, attempt, make_report
 
 from recommender import environment, registry, storage
-from recommender.config import Recommender
 from recommender.errors import ConflictError
 from recommender.gate import Answer, Decision, Policy, decide
 from recommender.locations import Locations
@@ -158,9 +157,10 @@ def test_the_registry_publishes_nothing_in_shadow_mode_or_before_the_yes(
     with pytest.raises(ValueError, match="expected a promoted or registered candidate"):
         registry.publish(locations, decision, "candidate", "report")
     assert storage.list_files(locations.models) == []
-    assert "reason" in pipeline.publish(  # the DAG's task ends green and says so
-        _recommender(), {"candidate": "c", "report": "r"}, {}, decision.to_json()
-    )
+    done = pipeline.publish({"candidate": "c", "report": "r"}, decision.to_json(), decision.to_json)
+    assert done is not None  # the DAG's task ends green and says so
+    assert done["reason"]
+    assert not done["champion_moved"]
 
 
 def test_what_was_approved_is_not_decided_again_behind_the_persons_back(
@@ -174,13 +174,9 @@ def test_what_was_approved_is_not_decided_again_behind_the_persons_back(
 
     monkeypatch.setattr(registry, "publish", lose)
     with pytest.raises(AirflowFailException, match="clear the task gate"):
-        pipeline.publish(_recommender(), {"candidate": "c", "report": "r"}, {}, approved.to_json())
+        pipeline.publish({"candidate": "c", "report": "r"}, approved.to_json(), decision.to_json)
 
 
 def test_a_decision_that_was_stored_awaiting_is_read_back_awaiting() -> None:
     decision = decide(make_report(), ASKS, attempt(), None)
     assert Decision.from_json(decision.to_json()).awaits_answer
-
-
-def _recommender() -> Recommender:
-    return Recommender(name="shop", description="x", dataset="shop")

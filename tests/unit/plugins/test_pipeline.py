@@ -122,12 +122,13 @@ def test_a_run_whose_version_was_rolled_back_ends_registered_and_says_so(tmp_pat
     case = registry_store.make_run(locations, "2017-12-31", "b")
     decision = case.decide(locations)
     run = {"candidate": case.candidate, "report": case.report}
-    shop = cast("Recommender", SimpleNamespace(name=registry_store.NAME))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "load", lambda: SimpleNamespace(locations=locations))
-        first = pipeline.publish(shop, run, {}, decision.to_json())
+        first = pipeline.publish(run, decision.to_json(), decision.to_json)
         changes.roll_back(locations, registry_store.request())
-        again = pipeline.publish(shop, run, {}, decision.to_json())
+        again = pipeline.publish(run, decision.to_json(), decision.to_json)
+    assert first is not None
+    assert again is not None
     assert (first["verdict"], again["verdict"]) == ("promoted", "registered")
     assert "was rolled back" in again["reason"]
 

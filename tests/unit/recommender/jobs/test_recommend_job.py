@@ -155,11 +155,27 @@ def test_a_missing_deny_list_is_an_error_and_leaves_nothing(
 ) -> None:
     dataset, version = published
     output = str(tmp_path / "out")
-    assert run(recommend, version=version, dataset=dataset, output=output) == 0
     sets = ["--set", f"recommend.deny_list={tmp_path / 'gone.txt'}"]
     assert run(recommend, *sets, version=version, dataset=dataset, output=output) == 3
     assert "nobody knows what must not be recommended" in capsys.readouterr().err.splitlines()[-1]
-    assert not storage.list_files(output)  # the earlier output is not left beside a failed run
+    assert not storage.list_files(output)
+
+
+def test_finished_lists_stay_as_they_are_and_unfinished_ones_are_replaced(
+    run: Run, published: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, version = published
+    output = str(tmp_path / "out")
+    uris = {"version": version, "dataset": dataset, "output": output}
+    assert run(recommend, **uris) == 0
+    before = {file.uri: storage.read(file.uri).data for file in storage.list_files(output)}
+    assert run(recommend, **uris) == 0  # the same request again
+    assert run(recommend, "--set", "recommend.n=3", **uris) == 3
+    assert "readers may be at them" in capsys.readouterr().err.splitlines()[-1]
+    assert before == {file.uri: storage.read(file.uri).data for file in storage.list_files(output)}
+    Path(output, "manifest.json").unlink()  # as a killed run leaves it
+    assert run(recommend, "--set", "recommend.n=3", **uris) == 0
+    assert {len(rows) for rows in lists(output).values()} == {3}
 
 
 def test_a_newer_dataset_brings_users_and_items_that_the_version_does_not_know(

@@ -28,7 +28,7 @@ def backfill(locations: Locations, date: str) -> None:
         recall = 0.2 + MONTHS.index(date) / 100
         case = make_run(locations, date, f"backfill-{date}", recall=recall)
         decision = case.decide(locations)
-        if decision.reason.endswith("run again."):
+        if decision.stale:
             continue
         try:
             case.publish(locations, decision)
