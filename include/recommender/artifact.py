@@ -6,6 +6,9 @@ A published version holds the same files, so one loader serves both.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,8 +21,10 @@ from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
 from recommender.history import HISTORY
 from recommender.locations import MANIFEST, SEARCH, SUMMARY, join
+from recommender.manifest import File, Manifest
 from recommender.models import Model
 
+_THREADS = 4  # an upload has threads of its own
 CANDIDATE, VERSION = "candidate", "version"
 ALS, POPULARITY = "als", "popularity"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
@@ -55,34 +60,49 @@ def write(directory: Path, candidate: Candidate) -> None:
 
 
 def publish(directory: Path, uri: str, kind: str, about: dict[str, Any]) -> None:
-    """Write a local directory's files to an empty place, manifest last."""
-    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+    """Write a local directory's files to an empty place, manifest last.
+
+    What is hashed are the local files: S3 checks on arrival that they are the ones sent.
+    """
+    paths = sorted(p for p in directory.rglob("*") if p.is_file())
+
+    def send(path: Path) -> File:
         storage.upload(path, join(uri, path.relative_to(directory).as_posix()))
-    manifest.seal(uri, kind, about)
+        return File(path.stat().st_size, storage.sha256(str(path)))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        sent = dict(zip(paths, pool.map(send, paths), strict=True))
+    files = {path.relative_to(directory).as_posix(): file for path, file in sent.items()}
+    storage.write_json(join(uri, MANIFEST), Manifest(kind, files, about).to_json())
 
 
-def load(uri: str, *, verify: bool = True) -> Candidate:
-    """Load a candidate or a published version.
-
-    Args:
-        uri: the directory.
-        verify: check every file's size and SHA-256 first; leave it out only if just done.
+def load(uri: str) -> Candidate:
+    """Load a candidate or a published version, every file checked.
 
     Raises:
         ManifestError: the directory is unfinished, changed, or neither of the two kinds.
     """
-    kind = _kind(uri)
-    sealed = manifest.verify(uri, kind) if verify else manifest.read(uri, kind)
-    names = sorted(
-        {name.split("/")[0] for name in sealed.files if name.endswith(f"/{models.MODEL}")}
-    )
-    with storage.local_copy(uri) as directory:
+    with _checked(uri) as (directory, sealed):
+        names = sorted(
+            {name.split("/")[0] for name in sealed.files if name.endswith(f"/{models.MODEL}")}
+        )
         return Candidate(
             models={name: models.load(directory / name) for name in names},
             users=_read_ids(directory / _USERS, USER_ID),
             items=_read_ids(directory / _ITEMS, ITEM_ID),
             about=sealed.about,
         )
+
+
+@contextmanager
+def _checked(uri: str) -> Iterator[tuple[Path, Manifest]]:
+    """Give a local directory with the files; from S3 each is read once, and checked on the way."""
+    kind = _kind(uri)
+    if not storage.is_s3(uri):
+        yield Path(uri.removeprefix("file://")), manifest.verify(uri, kind)
+        return
+    with tempfile.TemporaryDirectory(prefix="recsys-") as name:
+        yield Path(name), manifest.fetch(uri, kind, Path(name))
 
 
 def read_user_ids(uri: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
@@ -58,6 +60,12 @@ class Dataset:
         """Read one window with confidence and time."""
         with storage.local_copy(join(self.uri, name)) as directory:
             return interactions.read(directory, self.shape)
+
+    def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
+        """Read all columns of some windows together, one window after the other."""
+        with ExitStack() as stack:
+            copies = [storage.local_copy(join(self.uri, name)) for name in names]
+            return interactions.read_columns(map(stack.enter_context, copies), interactions.COLUMNS)
 
     def pairs(self, *names: str) -> csr_matrix:
         """Read who has what in some windows together: (users, items) CSR of ones."""

@@ -21,6 +21,7 @@ from recommender.errors import BadDataError
 
 SECONDS_PER_DAY = 86_400
 _BATCH_ROWS = 1 << 20
+COLUMNS = (USER, ITEM, CONFIDENCE, TIMESTAMP)
 _TYPES = {USER: np.int32, ITEM: np.int32, CONFIDENCE: np.float32, TIMESTAMP: np.int64}
 
 
@@ -108,7 +109,7 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
 
 def read(directory: Path, shape: tuple[int, int]) -> Interactions:
     """Read one window's Parquet directory with all four columns."""
-    columns = read_columns([directory], (USER, ITEM, CONFIDENCE, TIMESTAMP))
+    columns = read_columns([directory], COLUMNS)
     return from_columns(
         columns[USER], columns[ITEM], columns[CONFIDENCE], columns[TIMESTAMP], shape
     )

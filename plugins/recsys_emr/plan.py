@@ -163,7 +163,7 @@ def make_recommend(
     params: Mapping[str, Any],
 ) -> Plan:
     """Plan a run that makes everyone's lists; arguments and errors as of ``make``."""
-    code = planned_code(env, config_file)
+    code = staging.planned(env.locations, config_file)
     jobs = {"recommend": stages.recommend(run, params)}
     paths = {
         "version": run["version_uri"],

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from recommender import folding, interactions
+from recommender.columns import CONFIDENCE, ITEM, TIMESTAMP, USER
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset
 from recommender.history import History, typical_rows
 from recommender.interactions import Interactions
@@ -54,15 +55,8 @@ def gather(arrays: Arrays, dataset: Dataset) -> Audience:
             does not know are left out, and its users need not be the version's.
     """
     rows = full_history(dataset, arrays)
-    full = _ones(rows.indptr, rows.items, rows.shape)
     places = _positions(dataset.users, arrays.users.table)
-    fitted = _fitted(arrays.history, places, rows.shape)
-    changed = np.ones(rows.shape[0], dtype=np.bool_)
-    if fitted is not None:
-        # Both hold ones only, so a row of the difference is empty where they are the same.
-        difference = full - fitted
-        difference.eliminate_zeros()
-        changed = np.diff(difference.indptr) > 0
+    changed, missing = _compare(rows, arrays.history, places)
     has_rows = np.diff(rows.indptr) > 0
     folded = (changed | (places < 0)) & has_rows
     factors = np.zeros((rows.shape[0], arrays.item_factors.shape[1]), dtype=np.float32)
@@ -74,17 +68,14 @@ def gather(arrays: Arrays, dataset: Dataset) -> Audience:
     counts = np.bincount(sources, minlength=len(SOURCES))
     parts = ", ".join(f"{n:,} {name}" for n, name in zip(counts, SOURCES, strict=True))
     _log.info(f"{rows.shape[0]:,} users with {len(rows):,} rows: {parts}")
-    seen = full if fitted is None else full.maximum(fitted).tocsr()
-    return Audience(dataset.users, factors, seen, sources)
+    return Audience(dataset.users, factors, _seen(rows, missing), sources)
 
 
 def full_history(dataset: Dataset, arrays: Arrays) -> Interactions:
     """Read every window of a dataset as one, in the item indices of the version."""
-    windows = [dataset.window(name) for name in (TRAIN, VALIDATION, TEST)]
-    users = np.concatenate([window.users for window in windows])
-    items = np.concatenate([window.items for window in windows])
-    confidence = np.concatenate([window.confidence for window in windows])
-    timestamp = np.concatenate([window.timestamp for window in windows])
+    columns = dataset.columns(TRAIN, VALIDATION, TEST)
+    users, items = columns[USER], columns[ITEM]
+    confidence, timestamp = columns[CONFIDENCE], columns[TIMESTAMP]
     shape = len(dataset.users), len(arrays.items)
     if not dataset.items.equals(arrays.items.table):
         items = _positions(dataset.items, arrays.items.table)[items]
@@ -110,28 +101,65 @@ def _fold(
     )
     own = rows.matrix(np.asarray(settings.alpha * weights, dtype=np.float32))[users]
     shared = folding.gram(arrays.item_factors, settings)
-    return folding.fold_in(own.indptr, own.indices, own.data, arrays.item_factors, shared, settings)
+    return folding.fold_in(
+        own.indptr, own.indices, own.data, arrays.item_factors, shared, settings, threads=0
+    )
 
 
-def _fitted(
-    history: History | None, places: npt.NDArray[np.int32], shape: tuple[int, int]
-) -> csr_matrix | None:
-    """Return what the version was fitted on, in the rows of the dataset's users."""
+def _compare(
+    rows: Interactions, history: History | None, places: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Compare what users have with what the version was fitted on.
+
+    Only the lists of equal length are compared item by item, and only those of other length are
+    searched: no second matrix is built.
+
+    Returns:
+        (users,) whether a user has anything else; and the pairs, as user * items + item, that the
+        version was fitted on although the user does not have them (in an older dataset, say).
+    """
+    users, items = rows.shape
     if history is None:
-        return None
-    whole = _ones(history.indptr, history.items, (len(history.indptr) - 1, shape[1]))
-    if np.array_equal(places, np.arange(whole.shape[0])):
-        return whole
-    fitted = whole[np.maximum(places, 0)]
-    fitted.data[np.repeat(places < 0, np.diff(fitted.indptr))] = 0
-    fitted.eliminate_zeros()
-    return fitted
+        return np.ones(users, dtype=np.bool_), np.zeros(0, dtype=np.int64)
+    own = np.diff(rows.indptr)
+    fitted = np.where(places >= 0, np.diff(history.indptr)[np.maximum(places, 0)], 0)
+    changed = own != fitted
+    same = np.flatnonzero(~changed & (own > 0))
+    mine, theirs = _taken(rows.indptr, same), _taken(history.indptr, places[same])
+    other = rows.items[mine] != history.items[theirs]
+    changed[np.repeat(same, own[same])[other]] = True
+    differ = np.flatnonzero(changed & (fitted > 0))
+    wanted = _keys(
+        differ, fitted[differ], history.items[_taken(history.indptr, places[differ])], items
+    )
+    there = _keys(differ, own[differ], rows.items[_taken(rows.indptr, differ)], items)
+    return changed, wanted[~np.isin(wanted, there, assume_unique=True)]
 
 
-def _ones(
-    indptr: npt.NDArray[np.int64], items: npt.NDArray[np.int32], shape: tuple[int, int]
-) -> csr_matrix:
-    return csr_matrix((np.ones(len(items), dtype=np.int8), items, indptr), shape=shape)
+def _taken(indptr: npt.NDArray[np.int64], rows: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Return where the entries of some rows of a CSR lie, row after row."""
+    starts = indptr[rows].astype(np.int64)
+    counts = indptr[rows + 1] - starts
+    first = np.cumsum(counts) - counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - first, counts), dtype=np.int64)
+
+
+def _keys(
+    users: npt.NDArray[np.intp],
+    counts: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int32],
+    size: int,
+) -> npt.NDArray[np.int64]:
+    return np.asarray(np.repeat(users, counts) * size + items, dtype=np.int64)
+
+
+def _seen(rows: Interactions, missing: npt.NDArray[np.int64]) -> csr_matrix:
+    """Return (users, items) CSR of what users have, and of further pairs if there are any."""
+    seen = csr_matrix((np.ones(len(rows), np.int8), rows.items, rows.indptr), shape=rows.shape)
+    if not len(missing):
+        return seen
+    pairs = missing // rows.shape[1], missing % rows.shape[1]
+    return (seen + csr_matrix((np.ones(len(missing), np.int8), pairs), shape=rows.shape)).tocsr()
 
 
 def _positions(wanted: pa.StringArray, among: pa.StringArray) -> npt.NDArray[np.int32]:

@@ -141,7 +141,7 @@ def test_measuring_again_is_bounded_and_a_failed_measurement_is_red(
     promote(locations, "2018-01-31", "first")
     pause = wait(lambda: task(Gate, case).execute(made))
     for number in range(2, MEASUREMENTS + 1):  # each time yet another run is first
-        evaluate(emr, locations, pause.trigger.cluster_id)  # type: ignore[attr-defined]
+        evaluate(emr, locations, pause.trigger.cluster_id)
         promote(locations, "2018-01-31", f"run {number}")
         earlier = pause
         pause = wait(lambda earlier=earlier: resume(task(Gate, case), earlier, made))  # type: ignore[misc]
@@ -162,5 +162,5 @@ def test_a_retry_goes_on_with_the_measurement_that_it_had_asked_for(
     pause = wait(lambda: task(Gate, case).execute(again))
     assert emr.calls.count("RunJobFlow") == 1
     manifest.read(case.report, "report")
-    evaluate(emr, locations, pause.trigger.cluster_id)  # type: ignore[attr-defined]
+    evaluate(emr, locations, pause.trigger.cluster_id)
     assert resume(task(Gate, case), pause, again) == "publish"
