@@ -162,7 +162,8 @@ def _select(
     """
     k = items_out.shape[1]
     bound = np.maximum(_bound(scores, k), _LOWEST)
-    rows, columns = np.nonzero(scores >= bound[:, None])
+    # Of two dimensions nonzero takes ten times as long, and as long as all the rest.
+    rows, columns = np.divmod(np.flatnonzero(scores >= bound[:, None]), scores.shape[1])
     values = scores[rows, columns]
     order = np.lexsort((-values, rows))  # stable: equal scores stay in order of column
     rows, columns, values = rows[order], columns[order], values[order]
