@@ -98,6 +98,10 @@ class Stack:
         answer = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")
         return {task["task_id"]: task["state"] for task in answer["task_instances"]}
 
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", f"{path}?deserialize=true")["value"]
+
     def await_run(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
         """Wait until a run has ended and return its state."""
 

@@ -34,6 +34,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Clou
         shop.settings("shop_bad", train=BAD),
         shop.settings("shop_dirty", dataset="dirty"),
         shop.settings("shop_backwards"),
+        shop.settings("shop_parallel"),
         # Its own, so that nothing it trains on is a champion's data already: that would be skipped.
         shop.settings("shop_survivor"),
     )

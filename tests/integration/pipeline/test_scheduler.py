@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import airflow_stack
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from airflow_stack import PASSWORD, Stack, await_that
 from cloud import LOCATIONS, Cloud
 
-from recommender import registry, storage
+from recommender import artifact, manifest, registry, storage
+from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
+from recommender.locations import join
+from recommender.registry import pointer, recommendations
 
 pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]
 
@@ -35,6 +40,7 @@ def verdicts(recommender: str) -> dict[str, str]:
 
 
 def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud: Cloud) -> None:
+    stack.unpause("recommend_shop_survivor")
     stack.unpause("retrain_shop_survivor")
     run_id = stack.trigger("retrain_shop_survivor", {"snapshot": "2024-03-31"})
 
@@ -53,20 +59,71 @@ def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud
     assert {cluster["Status"]["State"] for cluster in clusters} == {"TERMINATED"}
 
 
-def test_a_backfill_leaves_the_newest_as_champion_though_it_came_first(stack: Stack) -> None:
-    dag_id = "retrain_shop_backwards"
-    stack.unpause(dag_id)
-    stack.command(
-        *("backfill", "create", "--dag-id", dag_id, "--max-active-runs", "1", "--run-backwards"),
-        *("--from-date", "2024-01-31", "--to-date", "2024-04-01"),
-    )
+def test_a_champion_that_moved_brings_everyones_lists(stack: Stack, cloud: Cloud) -> None:
+    """The promotion of the test above was announced; this run is nobody's but the scheduler's."""
+    dag_id = "recommend_shop_survivor"
+    runs = await_that(lambda: stack.runs(dag_id), 60, "the run that the asset starts")
+    assert [run["run_type"] for run in runs] == ["asset_triggered"]
+    run_id = runs[0]["dag_run_id"]
+    assert stack.await_run(dag_id, run_id) == "success"
+    champion = registry.read_champion(LOCATIONS, "shop_survivor")
+    latest = recommendations.read(LOCATIONS, "shop_survivor")
+    assert champion is not None
+    assert latest is not None
+    assert latest.version == champion[0].version
+    sealed = manifest.verify(latest.uri, recommendations.KIND)
+    (cluster,) = cloud.clusters_of(run_id)
+    assert cluster["Status"]["State"] == "TERMINATED"
+    counts = stack.xcom(dag_id, run_id, "read_counts")
+    check_lists(latest.uri, champion[0].uri, sealed.about["dataset"]["uri"], counts)
 
+
+def check_lists(uri: str, version: str, dataset_uri: str, counts: dict[str, Any]) -> None:
+    """Everyone has a list without what they have; who took nothing new has the evaluator's, row by row."""
+    dataset, model = open_dataset(dataset_uri), artifact.load(version).models[artifact.ALS]
+    seen = dataset.pairs(TRAIN, VALIDATION, TEST)
+    with storage.local_copy(join(uri, "users")) as folder:
+        rows = pq.read_table(folder).to_pylist()
+    lists: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        lists.setdefault(row["user_id"], []).append(row)
+    users, items = dataset.users.to_pylist(), dataset.items.to_pylist()
+    assert set(lists) == set(users)
+    assert counts["users"] == len(users)
+    assert counts["user_rows"] == len(rows)
+    compared = 0
+    for index, user in enumerate(users):
+        listed = [row["item_id"] for row in lists[user]]
+        assert [row["rank"] for row in lists[user]] == list(range(1, len(listed) + 1))
+        assert not set(listed) & {items[item] for item in seen[index].indices}
+        if lists[user][0]["source"] == "personal":
+            best = model.recommend(np.array([index], np.int32), len(listed), seen).items[0]
+            assert listed == [items[item] for item in best]
+            compared += 1
+    assert compared == counts["users_personal"] > 0
+
+
+def start_backfill(stack: Stack, dag_id: str, since: str, *arguments: str) -> None:
+    stack.unpause(dag_id)
+    dates = "--from-date", since, "--to-date", "2024-04-01"
+    stack.command("backfill", "create", "--dag-id", dag_id, *dates, *arguments)
+
+
+def await_backfill(stack: Stack, dag_id: str, runs: int) -> None:
     def ended() -> bool:
         states = [run["state"] for run in stack.runs(dag_id) if run["run_type"] == "backfill"]
         assert "failed" not in states
-        return states == ["success"] * 3
+        return states == ["success"] * runs
 
-    await_that(ended, 500, "three backfill runs")
+    await_that(ended, 500, f"{runs} backfill runs of {dag_id}")
+
+
+def test_a_backfill_leaves_the_newest_as_champion_though_it_came_first(stack: Stack) -> None:
+    dag_id = "retrain_shop_backwards"
+    start_backfill(stack, dag_id, "2024-01-31", "--max-active-runs", "1", "--run-backwards")
+    # Meanwhile another one, two runs at a time: whichever decides second finds a new champion.
+    start_backfill(stack, "retrain_shop_parallel", "2024-02-29", "--max-active-runs", "2")
+    await_backfill(stack, dag_id, 3)
     assert verdicts("shop_backwards") == {
         "2024-01-31": "registered",
         "2024-02-29": "registered",
@@ -85,6 +142,21 @@ def test_a_backfill_leaves_the_newest_as_champion_though_it_came_first(stack: St
         return next((run["state"] for run in runs if run["state"] in {"success", "failed"}), None)
 
     assert await_that(scheduled, 120, "the end of the scheduled run") == "failed"
+
+
+def test_two_backfill_runs_at_a_time_end_in_the_same_state(stack: Stack) -> None:
+    """The test above has started it: neither run is refused for the other's having been first."""
+    await_backfill(stack, "retrain_shop_parallel", 2)
+    found = verdicts("shop_parallel")
+    assert found["2024-03-31"] == "promoted"
+    assert found["2024-02-29"] in {"promoted", "registered"}  # whichever was first
+    versions = storage.list_children(LOCATIONS.versions("shop_parallel"))
+    assert [version[:10] for version in versions] == ["2024-02-29", "2024-03-31"]
+    champion = registry.load_champion(LOCATIONS, "shop_parallel")
+    assert champion is not None
+    assert champion[0].snapshot.isoformat() == "2024-03-31"
+    records = pointer.history(LOCATIONS, "shop_parallel")
+    assert len(records) == list(found.values()).count("promoted")
 
 
 @pytest.mark.browser
