@@ -29,8 +29,8 @@ class Als(Model):
         settings: the objective, the length of the factors and of the fit.
         user_factors: (users, factors) float32, C-contiguous, after ``fit``.
         item_factors: (items, factors) float32, C-contiguous, after ``fit``.
-        losses: the loss after each iteration of the last ``fit``, if ``keep_losses``: implicit's,
-            which is the weighted squared error plus the penalty, per pair of user and item.
+        losses: the objective after each iteration of the last ``fit``, if ``keep_losses``, per pair
+            of user and item; see ``loss``.
     """
 
     kind: ClassVar[str] = "als"
