@@ -26,6 +26,8 @@ from recommender.evaluation import metrics
 from recommender.evaluation.metrics import Population
 from recommender.interactions import Interactions, merge
 from recommender.models import Als
+from recommender.models.als import Factors
+from recommender.training import spectral_start
 from recommender.training.search import fit_trial
 from recommender.training.warm_start import from_champion
 
@@ -59,13 +61,24 @@ def compare(older: RealDataset, newer: RealDataset) -> None:
     start = warm.factors
     stopped = stopped_early(after, recommender).settings.iterations
 
+    seed = recommender.train.seed
+
     def fit(iterations: int, **more: Any) -> Callable[[], Als]:  # noqa: ANN401 - passed on
         longest = setting.model_copy(update={"iterations": iterations})
-        return lambda: Als(longest, recommender.train.seed).fit(fit_rows, **more)
+        return lambda: Als(longest, seed).fit(fit_rows, **more)
 
-    cold_seconds, cold = timed(fit(15))
-    rows = [("cold, 15 iterations", cold_seconds, measure(cold))]
-    rows.append((f"cold, stopped at {stopped}", *scored(fit(stopped), measure)))
+    def cold(iterations: int) -> Callable[[], Als]:
+        def start_and_fit() -> Als:
+            return fit(iterations, start=from_directions(fit_rows, setting, seed))()
+
+        return start_and_fit
+
+    cold_seconds, model = timed(fit(15))
+    rows = [("from noise, 15 iterations", cold_seconds, measure(model))]
+    for iterations in sorted({2, 3, 4, 5, stopped}):
+        mark = " (stopped there)" if iterations == stopped else ""
+        name = f"from directions, {iterations}{mark}"
+        rows.append((name, *scored(cold(iterations), measure)))
     for iterations in (1, 2, 3, 4, 5):
         fitted = scored(fit(iterations, start=start), measure)
         rows.append((f"warm, {iterations} iterations", *fitted))
@@ -87,8 +100,21 @@ def stopped_early(dataset: Dataset, recommender: Recommender) -> Als:
         return float(metrics.per_user(lists, population)["recall"].mean())
 
     longest = recommender.train.als.model_copy(update={"iterations": 20})
-    trial = fit_trial(Als(longest, recommender.train.seed), training, recall, lambda *_: False)
-    return Als(trial.setting, recommender.train.seed).fit(merge(training, validation))
+    seed = recommender.train.seed
+    trial = fit_trial(
+        Als(longest, seed),
+        training,
+        recall,
+        lambda *_: False,
+        from_directions(training, longest, seed),
+    )
+    fit_rows, setting = merge(training, validation), trial.setting
+    return Als(setting, seed).fit(fit_rows, start=from_directions(fit_rows, setting, seed))
+
+
+def from_directions(rows: Interactions, setting: config.Als, seed: int) -> Factors:
+    """Return the start that a job's cold fit has."""
+    return spectral_start.directions(rows, setting, setting.factors, seed).start(setting)
 
 
 def recall_on(

@@ -135,7 +135,7 @@ dataset: groups
 train:
   threads: 1
   als: {factors: 8, alpha: 20, regularization: 5, iterations: 4}
-  search: {trials: 4, factors: [4, 8], max_iterations: 8, alpha: [2, 60], regularization: [1, 50]}
+  search: {trials: 4, factors: [4, 8], max_iterations: 8, alpha: [2, 60], penalty: [0.1, 2]}
 evaluate: {k: 5, bootstrap_samples: 200}
 """
     )

@@ -14,7 +14,7 @@ from recommender.training.search import narrowed
 
 _log = logging.getLogger(__name__)
 WIDE, LOCAL, NONE = "wide", "local", "none"
-_SPACE = ("alpha", "regularization", "factors", "half_life_days", "max_iterations")
+_SPACE = ("alpha", "penalty", "factors", "half_life_days", "max_iterations")
 
 
 @dataclass(frozen=True)

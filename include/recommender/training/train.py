@@ -17,6 +17,8 @@ from recommender.errors import EmptyDatasetError
 from recommender.evaluation import metrics
 from recommender.interactions import Interactions, merge
 from recommender.models import Als, Model
+from recommender.models.als import Factors
+from recommender.training import spectral_start
 from recommender.training.contenders import Contenders
 from recommender.training.plans import NONE, WIDE, Plan
 from recommender.training.search import Hopeless, Trial, best, fit_trial, search
@@ -58,8 +60,9 @@ def train(
 ) -> Trained:
     """Choose and fit. Nothing here has seen a row of the test window.
 
-    The final fit of a wide search starts anew; those in between go on from the champion's
-    factors. Trials always start anew: the champion may have been fitted on the validation window.
+    The final fit of a wide search starts anew, from the singular vectors of its rows; those in
+    between go on from the champion's factors. Trials always start anew: the champion may have been
+    fitted on the validation window.
 
     Raises:
         EmptyDatasetError: there is nothing to fit, or nothing to choose settings on.
@@ -80,7 +83,7 @@ def train(
     _log.info(f"fitting {setting} on {len(fit_rows):,} pairs of training and validation")
     als = Als(setting, settings.seed, settings.threads, keep_losses=True)
     began = time.monotonic()
-    als.fit(fit_rows, start=start.factors if start else None)
+    als.fit(fit_rows, start=start.factors if start else _cold_start(fit_rows, setting, settings))
     seconds = {ALS: round(time.monotonic() - began, 3)}
     for name, model in contenders.models.items():
         seconds[name] = _timed_fit(model, fit_rows)
@@ -106,6 +109,11 @@ def _start(
         return None
     _log.info(f"starting from the champion's factors: {warm.about}")
     return warm
+
+
+def _cold_start(rows: Interactions, setting: config.Als, settings: config.Train) -> Factors:
+    found = spectral_start.directions(rows, setting, setting.factors, settings.seed)
+    return found.start(setting)
 
 
 def _timed_fit(model: Model, rows: Interactions) -> float:
@@ -143,15 +151,26 @@ def _choose(
     def measure(model: Model) -> float:
         filtered = seen if evaluate.filter_seen else None
         lists = model.recommend(population.users, evaluate.k, filtered).items
-        return float(metrics.per_user(lists, population)["recall"].mean())
+        hits = metrics.hits(lists, population.held_out)
+        return float(metrics.recall(hits, population.sizes).mean())
 
     cores = settings.threads or os.cpu_count() or 1
     workers = min(plan.space.parallel, cores)
 
+    space, start = plan.space, plan.start
+    directions = spectral_start.of_every_half_life(
+        training,
+        start,
+        {*space.half_life_days, start.half_life_days},
+        max(*space.factors, start.factors),
+        settings.seed,
+    )
+
     def run_trial(setting: config.Als, hopeless: Hopeless) -> Trial:
         # A share of the cores each: OpenMP's threads spin while they wait for one another.
         model = Als(setting, settings.seed, cores // workers)
-        return fit_trial(model, training, measure, hopeless)
+        start = directions[setting.half_life_days].start(setting)
+        return fit_trial(model, training, measure, hopeless, start)
 
     _log.info(f"choosing settings on the validation window ({plan.mode}): {population.counts}")
     bars = {name: measure(model.fit(training)) for name, model in baselines.items()}

@@ -21,7 +21,7 @@ START = config.Als(factors=4, alpha=10, regularization=10, iterations=4)
 SPACE = config.Search(
     trials=16,
     alpha=(2, 50),
-    regularization=(1, 100),
+    penalty=(0.1, 10),
     factors=(4, 8),
     half_life_days=(None, 30.0),
     max_iterations=9,
@@ -46,7 +46,8 @@ def test_every_proposal_lies_in_the_space() -> None:
     assert len(settings) == SPACE.trials
     for setting in settings:
         assert SPACE.alpha[0] <= setting.alpha <= SPACE.alpha[1]
-        assert SPACE.regularization[0] <= setting.regularization <= SPACE.regularization[1]
+        penalty = setting.regularization / setting.alpha
+        assert SPACE.penalty[0] * 0.999 <= penalty <= SPACE.penalty[1] * 1.001  # four digits kept
         assert setting.factors in SPACE.factors
         assert setting.half_life_days in SPACE.half_life_days
     assert len(set(settings)) == SPACE.trials
@@ -78,25 +79,25 @@ def test_no_trial_starts_after_the_time_is_over(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_point_as_a_range_is_that_point() -> None:
-    fixed = SPACE.model_copy(update={"alpha": (7.0, 7.0), "regularization": (9.0, 9.0)})
+    fixed = SPACE.model_copy(update={"alpha": (7.0, 7.0), "penalty": (9.0, 9.0)})
     tried = {
         (t.setting.alpha, t.setting.regularization)
         for t in search.search(bowl, START, fixed, 1)[1:]
     }
-    assert tried == {(7.0, 9.0)}
+    assert tried == {(7.0, 63.0)}
 
 
 def test_a_trial_keeps_its_best_checkpoint(window: Callable[[str], Interactions]) -> None:
-    curve = {3: 0.1, 4: 0.3, 5: 0.2, 7: 0.2, 9: 0.25}
+    curve = {2: 0.1, 3: 0.3, 5: 0.2, 8: 0.35, 9: 0.25}
     trial, asked = fit_with(curve, window("train"))
-    assert (trial.setting.iterations, trial.recall) == (4, 0.3)
-    assert asked == [3, 4, 5, 7]  # 5 and 7 both below 4: falling, so 9 was never fitted
+    assert (trial.setting.iterations, trial.recall) == (3, 0.3)
+    assert asked == [2, 3, 5]  # 5 below 3: falling, so 8 was never fitted
 
 
 def test_a_trial_that_is_given_up_ends_there(window: Callable[[str], Interactions]) -> None:
-    curve = {3: 0.1, 4: 0.2, 5: 0.3, 7: 0.4, 9: 0.5}
+    curve = {2: 0.1, 3: 0.2, 5: 0.3, 8: 0.4, 9: 0.5}
     trial, asked = fit_with(curve, window("train"), lambda iteration, _: iteration >= 5)
-    assert asked == [3, 4, 5]
+    assert asked == [2, 3, 5]
     assert trial.pruned
 
 
@@ -116,7 +117,7 @@ def fit_with(
 
 
 def test_only_judged_trials_far_behind_the_best_are_pruned() -> None:
-    """The start scores 0.5; all others say at iterations 5 and 7 that they are at 0.4 or 0.46."""
+    """The start scores 0.5; all others say at iterations 1 and 2 that they are at 0.4 or 0.46."""
     told: list[tuple[float, int, bool]] = []
 
     def run(setting: config.Als, hopeless: Hopeless) -> Trial:
@@ -125,14 +126,15 @@ def test_only_judged_trials_far_behind_the_best_are_pruned() -> None:
         if first:
             told.append((0.5, 0, False))
         else:
-            told.extend((recall, i, hopeless(i, recall)) for i in (5, 7))
+            told.extend((recall, i, hopeless(i, recall)) for i in (1, 2))
         best = 0.5 if first else recall
-        return Trial(setting, best, ((7, best),), 0.0, {})
+        return Trial(setting, best, ((2, best),), 0.0, {})
 
-    search.search(run, START, SPACE.model_copy(update={"parallel": 1}), seed=1)
+    space = SPACE.model_copy(update={"parallel": 1, "prune_below": 0.9})
+    search.search(run, START, space, seed=1)
     # The start was not proposed by Optuna, so the first of the others sets its bar.
-    judged = {(recall, pruned) for recall, i, pruned in told if i == 7}
-    assert {pruned for _, i, pruned in told if i == 5} == {False}
+    judged = {(recall, pruned) for recall, i, pruned in told if i == 2}
+    assert {pruned for _, i, pruned in told if i == 1} == {False}
     assert (0.46, True) not in judged
     assert (0.4, True) in judged
 
