@@ -36,14 +36,6 @@ def test_a_person_starts_it_one_run_at_a_time_and_no_switch_is_in_the_way(each: 
         assert task.execution_timeout <= dt.timedelta(hours=1)
 
 
-def test_every_param_is_typed_described_and_has_a_title(each: DAG) -> None:
-    for name in each.params:
-        param = each.params.get_param(name)
-        assert param.schema["type"], name
-        assert param.schema["title"], name
-        assert param.description, name
-
-
 def test_the_only_recommender_is_chosen_and_an_unknown_one_refused(each: DAG) -> None:
     recommender = each.params.get_param("recommender")
     assert recommender.resolve() == "complete_journey"

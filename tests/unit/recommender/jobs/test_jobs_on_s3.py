@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
-from moto import mock_aws
 
 from recommender import storage
 from recommender.jobs import evaluate, train
@@ -16,39 +13,25 @@ from recommender.jobs import evaluate, train
 Build = Callable[..., str]
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Give an empty bucket in memory."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    storage.s3_client.cache_clear()
-    with mock_aws():
-        storage.s3_client().create_bucket(Bucket="lake")
-        yield "s3://lake"
-    storage.s3_client.cache_clear()
-
-
 def test_s3_and_disk_give_the_same_report_to_the_last_digit(
-    build: Build, config: str, bucket: str, tmp_path: Path
+    build: Build, config: str, s3: str, tmp_path: Path
 ) -> None:
     dataset = build()
     for path in (p for p in Path(dataset).rglob("*") if p.is_file()):
-        storage.upload(path, f"{bucket}/run/dataset/{path.relative_to(dataset)}")
+        storage.upload(path, f"{s3}/run/dataset/{path.relative_to(dataset)}")
     on_disk = run_both(dataset, str(tmp_path / "run"), config)
-    on_s3 = run_both(f"{bucket}/run/dataset", f"{bucket}/run", config)
-    assert on_s3.pop("lineage")["dataset"]["uri"] == f"{bucket}/run/dataset"
+    on_s3 = run_both(f"{s3}/run/dataset", f"{s3}/run", config)
+    assert on_s3.pop("lineage")["dataset"]["uri"] == f"{s3}/run/dataset"
     del on_disk["lineage"]
     for report in (on_s3, on_disk):  # the one thing that is not repeatable
         assert all(model.pop("seconds_fit") >= 0 for model in report["models"].values())
     assert json.dumps(on_s3) == json.dumps(on_disk)
 
 
-def test_what_an_earlier_attempt_left_is_gone(build: Build, config: str, bucket: str) -> None:
-    storage.write(f"{bucket}/run/candidate/als/stale.npy", b"of a cancelled attempt")
-    run_both(build(), f"{bucket}/run", config)
-    assert not storage.exists(f"{bucket}/run/candidate/als/stale.npy")
+def test_what_an_earlier_attempt_left_is_gone(build: Build, config: str, s3: str) -> None:
+    storage.write(f"{s3}/run/candidate/als/stale.npy", b"of a cancelled attempt")
+    run_both(build(), f"{s3}/run", config)
+    assert not storage.exists(f"{s3}/run/candidate/als/stale.npy")
 
 
 def run_both(dataset: str, root: str, config: str) -> dict[str, Any]:

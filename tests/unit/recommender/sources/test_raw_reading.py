@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto import mock_aws
 
 from recommender import manifest, storage
 from recommender.errors import ConflictError, TornFileError
@@ -109,43 +107,32 @@ def test_the_first_error_of_a_reader_ends_the_reading(tmp_path: Path) -> None:
     assert isinstance(reader.error, TornFileError)
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Give an empty bucket in memory."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    storage.s3_client.cache_clear()
-    with mock_aws():
-        storage.s3_client().create_bucket(Bucket="lake")
-        yield "s3://lake"
-    storage.s3_client.cache_clear()
-
-
-def test_an_object_is_read_in_pieces_and_only_while_it_stays_the_same(bucket: str) -> None:
-    storage.write(f"{bucket}/a", b"0123456789")
-    file = FileInfo(f"{bucket}/a", 10)
+def test_an_object_is_read_in_pieces_and_only_while_it_stays_the_same(s3: str) -> None:
+    storage.write(f"{s3}/a", b"0123456789")
+    file = FileInfo(f"{s3}/a", 10)
     assert list(storage.read_chunks(file, 4)) == [b"0123", b"4567", b"89"]
     pieces = storage.read_chunks(file, 4)
     next(pieces)
-    storage.write(f"{bucket}/a", b"something else")
+    storage.write(f"{s3}/a", b"something else")
     with pytest.raises(ConflictError):
         next(pieces)
 
 
-def test_duckdb_reads_from_s3_and_seals_its_dataset_there(bucket: str, tmp_path: Path) -> None:
+def test_duckdb_reads_from_s3_and_seals_its_dataset_there(s3: str, tmp_path: Path) -> None:
     events = [
         {"user_id": f"u{u}", "item_id": f"i{(u + d) % 7}", "timestamp": 1_500_000_000 + d * 86_400 + u}
         for d in range(60)
         for u in range(9)
     ]  # fmt: skip
     text = "\n".join([*map(json.dumps, events), "oops"]).encode()
-    storage.write(f"{bucket}/raw/a.json.gz", gzip.compress(text))
+    storage.write(f"{s3}/raw/a.json.gz", gzip.compress(text))
     config = tmp_path / "config.yaml"
     settings = "{holdout_days: 7, validation_days: 7, engine: duckdb}"
     config.write_text(f"{{name: t, description: d, dataset: t, preprocess: {settings}}}")
-    arguments = ["--config", str(config), "--snapshot", f"{bucket}/raw"]
-    arguments += ["--output", f"{bucket}/run/dataset", "--quarantine", f"{bucket}/run/quarantine"]
+    arguments = ["--config", str(config), "--snapshot", f"{s3}/raw"]
+    arguments += ["--output", f"{s3}/run/dataset", "--quarantine", f"{s3}/run/quarantine"]
     assert preprocess.main(arguments) == 0
-    assert manifest.verify(f"{bucket}/run/dataset", "dataset").about["users"] == 9
-    kept = storage.read(f"{bucket}/run/quarantine/part-00000.json.gz").data
+    assert manifest.verify(f"{s3}/run/dataset", "dataset").about["users"] == 9
+    kept = storage.read(f"{s3}/run/quarantine/part-00000.json.gz").data
     bad = {"file": "a.json.gz", "line": 541, "reason": "not_an_object", "raw": "oops"}
     assert json.loads(gzip.decompress(kept)) == bad
