@@ -135,7 +135,7 @@ def test_declared_format_is_held_against_the_files(tmp_path: Path) -> None:
         ("a.json.gz", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer"),
         ("a.json.gz", b'{"user_id": 1}\n', "plain JSON under a gzip name"),
         ("a.json.gz", b"\x00\x01\x02", "no gzip at all"),
-        ("a.json", gzip.compress(b"{}"), "gzip-compressed without a .gz"),
+        ("a.json", gzip.compress(b"{}", mtime=0), "gzip-compressed without a .gz"),
         ("a.json", b"PK\x03\x04....", "a zip archive"),
     ],
 )
@@ -149,7 +149,7 @@ def test_file_that_is_not_what_its_name_says_is_named(
     assert expected in str(error.value)
 
 
-WHOLE = gzip.compress(b'{"a": 1}\n' * 1000)
+WHOLE = gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)
 
 
 @pytest.mark.parametrize(
