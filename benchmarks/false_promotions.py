@@ -26,7 +26,7 @@ from recommender.gate import Attempt, Decision, decide
 from recommender.interactions import Interactions, from_columns
 from recommender.training import contenders, plans
 from recommender.training.study import Study
-from recommender.training.train import train
+from recommender.training.train import in_memory, train
 
 Windows = tuple[Interactions, Interactions, Interactions]
 LEVEL = 0.05
@@ -67,7 +67,7 @@ def judged(windows: Windows, recommender: Recommender, seed: int) -> Decision:
     seeded = recommender.model_copy(update={"train": settings})
     built = contenders.build(settings, None)
     plan = plans.plan(seeded, plans.question(seeded, 0), None, wide=True)
-    trained = train(training, validation, seeded, built, plan, Study(None, ""))
+    trained = train(in_memory(training, validation), seeded, built, plan, Study(None, ""))
     report: dict[str, Any] = leaderboard.evaluate(
         trained.models, trained.fit_rows.matrix(), test.matrix(), seeded.evaluate
     )

@@ -31,7 +31,7 @@ from recommender.interactions import Interactions, merge
 from recommender.models import Als, Model
 from recommender.training import contenders, plans
 from recommender.training.study import Study
-from recommender.training.train import train
+from recommender.training.train import in_memory, train
 
 GRID = {
     "factors": (32, 64, 128),
@@ -72,7 +72,7 @@ def measure(real: RealDataset, *, grid: bool) -> None:
     windows = dataset.window(TRAIN), dataset.window(VALIDATION)
     plan = plans.plan(recommender, plans.question(recommender, 0), None, wide=True)
     built = contenders.build(recommender.train, dataset.features())
-    trained = train(*windows, recommender, built, plan, Study(None, ""))
+    trained = train(in_memory(*windows), recommender, built, plan, Study(None, ""))
     record = trained.search or {}  # a wide search always leaves one
     search = seconds_of_the_search(windows, recommender)
     once = seconds_of_a_training(trained.fit_rows, trained.setting, recommender)
@@ -126,7 +126,7 @@ def seconds_of_the_search(
     popularity = recommender.train.model_copy(update={"contenders": ("popularity",)})
     built = contenders.build(popularity, None)
     began = time.process_time()
-    train(*windows, recommender, built, plan, Study(None, ""))
+    train(in_memory(*windows), recommender, built, plan, Study(None, ""))
     return time.process_time() - began
 
 

@@ -56,10 +56,13 @@ class Dataset:
         """Return the end of the rows that may be fitted, seconds since the epoch."""
         return int(self.profile["fit_until"])
 
-    def window(self, name: str) -> Interactions:
-        """Read one window with confidence and time."""
-        with storage.local_copy(join(self.uri, name)) as directory:
-            return interactions.read(directory, self.shape)
+    def window(self, *names: str) -> Interactions:
+        """Read a window with confidence and time, or some together: a pair's latest and strongest."""
+        with ExitStack() as stack:
+            copies = [
+                stack.enter_context(storage.local_copy(join(self.uri, name))) for name in names
+            ]
+            return interactions.read(copies, self.shape)
 
     def columns(self, *names: str) -> dict[str, npt.NDArray[Any]]:
         """Read all columns of some windows together, one window after the other."""

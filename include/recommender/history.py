@@ -45,7 +45,7 @@ class History:
 
 def of_interactions(rows: Interactions) -> History:
     """Return what to keep of the fit rows; there must be a row."""
-    return History(rows.indptr, rows.items, rows.newest, typical_rows(rows))
+    return History(rows.indptr.astype(np.int64), rows.items, rows.newest, typical_rows(rows))
 
 
 def typical_rows(rows: Interactions) -> float:

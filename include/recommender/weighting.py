@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from recommender.interactions import Interactions
+
 
 def weigh(
     confidence: npt.NDArray[np.float32],
@@ -32,3 +34,27 @@ def weigh(
     if half_life_days is not None and age_days is not None:
         weights *= np.exp2(-age_days / half_life_days)
     return np.asarray(weights, dtype=np.float32)
+
+
+def weigh_all(
+    rows: Interactions,
+    *,
+    factor: float,
+    typical_rows: float,
+    half_life_days: float | None,
+    user_balance: float,
+) -> npt.NDArray[np.float32]:
+    """Return factor * r of every interaction, (n,) float32, with the memory of a block beside it."""
+    weights = np.empty(len(rows), dtype=np.float32)
+    counts = np.diff(rows.indptr)
+    for users, own in rows.blocks():
+        weights[own] = weigh(
+            rows.confidence[own],
+            counts[users],
+            None if half_life_days is None else rows.age_days(own),
+            typical_rows=typical_rows,
+            half_life_days=half_life_days,
+            user_balance=user_balance,
+        )
+        weights[own] *= np.float32(factor)
+    return weights

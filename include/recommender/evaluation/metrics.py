@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from recommender.interactions import user_blocks
 from recommender.ranking import blocks, entries
 
 PerUser = npt.NDArray[np.float64]
@@ -160,12 +161,22 @@ def from_hits(hit: Hits, sizes: npt.NDArray[np.int64]) -> dict[str, PerUser]:
 def _contains(
     matrix: csr_matrix, rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.bool_]:
-    """Tell which (row, column) pairs are stored in a CSR whose indices are sorted."""
-    width = matrix.shape[1]
-    stored_rows, stored_columns = entries(matrix, np.arange(matrix.shape[0], dtype=np.int32))
-    stored = stored_rows * width + stored_columns
-    wanted = rows.astype(np.int64) * width + columns
-    at = np.searchsorted(stored, wanted)
-    found = at < len(stored)
-    found[found] = stored[at[found]] == wanted[found]
-    return np.asarray(found, dtype=np.bool_)
+    """Tell which (row, column) pairs are stored in a CSR whose indices are sorted.
+
+    ``rows`` ascend. Taken in blocks of the matrix's rows: keys of all that it stores would be larger
+    than the matrix.
+    """
+    width = np.int64(matrix.shape[1])
+    found = np.zeros(len(rows), dtype=np.bool_)
+    for users, stored_at in user_blocks(matrix.indptr):
+        asked = slice(*np.searchsorted(rows, [users.start, users.stop]))
+        own = np.repeat(
+            np.arange(users.start, users.stop), np.diff(matrix.indptr[users.start : users.stop + 1])
+        )
+        stored = own * width + matrix.indices[stored_at]
+        wanted = rows[asked] * width + columns[asked]
+        at = np.searchsorted(stored, wanted)
+        there = at < len(stored)
+        there[there] = stored[at[there]] == wanted[there]
+        found[asked] = there
+    return found

@@ -20,7 +20,7 @@ from typing import Any
 from recommender import artifact, history, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
-from recommender.dataset import TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.dataset import Dataset, open_dataset
 from recommender.errors import ConfigError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
@@ -82,8 +82,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     kept = kept_setting.read(arguments.kept_setting) if arguments.kept_setting else None
     plan = plans.plan(recommender, asked, kept, wide=arguments.wide)
     trained = train(
-        dataset.window(TRAIN),
-        dataset.window(VALIDATION),
+        dataset.window,
         recommender,
         contenders.build(recommender.train, dataset.features()),
         plan,

@@ -33,10 +33,12 @@ class Popularity(Model):
 
     def fit(self, interactions: Interactions) -> Self:
         """Count users per item; a pair is one row, so rows are distinct users."""
-        items = interactions.items
-        if self.recent_days is not None:
-            items = items[interactions.age_days() < self.recent_days]
-        self.counts = np.bincount(items, minlength=interactions.shape[1]).astype(np.int64)
+        self.counts = np.zeros(interactions.shape[1], dtype=np.int64)
+        for _, rows in interactions.blocks():
+            items = interactions.items[rows]
+            if self.recent_days is not None:
+                items = items[interactions.age_days(rows) < self.recent_days]
+            np.add.at(self.counts, items, 1)
         return self
 
     def recommend(self, users: Users, k: int, seen: csr_matrix | None = None) -> Recommendations:
@@ -78,8 +80,10 @@ class DecayedPopularity(Model):
 
     def fit(self, interactions: Interactions) -> Self:
         """Add up 0.5 ** (age / half life) over each item's rows, in float64."""
-        weights = np.exp2(-interactions.age_days() / self.half_life_days)
-        total = np.bincount(interactions.items, weights, minlength=interactions.shape[1])
+        total = np.zeros(interactions.shape[1])
+        for _, rows in interactions.blocks():
+            weights = np.exp2(-interactions.age_days(rows) / self.half_life_days)
+            np.add.at(total, interactions.items[rows], weights)
         self.scores = total.astype(np.float32)
         return self
 

@@ -49,6 +49,7 @@ __all__ = [
     "write_json",
 ]
 
+FOOTER_BYTES = 64 << 10  # holds the footer of a Parquet file of a hundred row groups
 _PIECE_BYTES = 8 << 20  # a tenth of a second of a 1 Gbit link, a hundred requests a gigabyte
 
 
@@ -105,13 +106,16 @@ def read_head(file: FileInfo, size: int) -> bytes:
     return _store(file.uri).read_head(file, size)
 
 
-def open_read(file: FileInfo) -> AbstractContextManager[BinaryIO]:
-    """Open a listed object to be read from its beginning to its end, with little memory.
+def open_read(
+    file: FileInfo, *, piece: int = _PIECE_BYTES
+) -> AbstractContextManager[BinaryIO]:
+    """Open a listed object to be read with little memory, in order or by seeking.
 
     S3 is asked for one piece after the other: a connection that is lost in the tenth gigabyte
-    costs a piece, not the file. An object that is replaced meanwhile is a ConflictError.
+    costs a piece, not the file. An object that is replaced meanwhile is a ConflictError. Ask for
+    small pieces where little is read between two seeks.
     """
-    return _store(file.uri).open_read(file, _PIECE_BYTES)
+    return _store(file.uri).open_read(file, piece)
 
 
 def read_chunks(file: FileInfo, size: int) -> Iterator[bytes]:

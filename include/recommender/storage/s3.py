@@ -69,7 +69,7 @@ def read_head(file: FileInfo, size: int) -> bytes:
 
 @contextmanager
 def open_read(file: FileInfo, piece: int) -> Iterator[BinaryIO]:
-    """Open an object to be read from its beginning to its end, a piece of it a request."""
+    """Open an object to be read in order or by seeking, a piece of it a request."""
     with io.BufferedReader(_Pieces(file), piece) as stream:
         yield stream
 
@@ -82,6 +82,17 @@ class _Pieces(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}
+        self._position = origin[whence] + offset
+        return self._position
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the base class's writable buffer
         size = min(len(buffer), self._file.size - self._position)

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from scipy.sparse import csr_matrix
+from functools import reduce
+from typing import Any, Protocol
 
 from recommender import config
 from recommender.artifact import ALS
+from recommender.dataset import TRAIN, VALIDATION
 from recommender.errors import EmptyDatasetError
 from recommender.evaluation import metrics
 from recommender.interactions import Interactions, merge
@@ -49,9 +49,21 @@ class Trained:
     notes: dict[str, Any]
 
 
+class Windows(Protocol):
+    """Read the windows of a dataset; the fit wants no two copies of a row in memory at once."""
+
+    def __call__(self, *names: str) -> Interactions:
+        """Return one window, or some together: of equal pairs the latest and strongest."""
+
+
+def in_memory(training: Interactions, validation: Interactions) -> Windows:
+    """Serve windows that are at hand already."""
+    found = {TRAIN: training, VALIDATION: validation}
+    return lambda *names: reduce(merge, (found[name] for name in names))
+
+
 def train(
-    training: Interactions,
-    validation: Interactions,
+    windows: Windows,
     recommender: config.Recommender,
     contenders: Contenders,
     plan: Plan,
@@ -64,16 +76,24 @@ def train(
     between go on from the champion's factors. Trials always start anew: the champion may have been
     fitted on the validation window.
 
+    Args:
+        windows: reads the rows, each window when it is needed.
+        recommender: its configuration.
+        contenders: to fit beside ALS.
+        plan: how to choose the setting.
+        study: where the trials are kept.
+        warm: the champion's factors.
+
     Raises:
         EmptyDatasetError: there is nothing to fit, or nothing to choose settings on.
     """
     settings, record = recommender.train, None
     setting = plan.start
     if plan.mode != NONE:
-        held_out, baselines = validation.matrix(), contenders.for_new_users
-        record = _choose(training, held_out, recommender, plan, study, baselines)
+        baselines = contenders.for_new_users
+        record = _choose(windows, recommender, plan, study, baselines)
         setting = config.Als(**record["chosen"]["setting"])
-    fit_rows = merge(training, validation)
+    fit_rows = windows(TRAIN, VALIDATION)
     if not len(fit_rows):
         message = "expected interactions to fit, found none in the training and validation windows"
         raise EmptyDatasetError(message)
@@ -130,8 +150,7 @@ def _curve(record: Mapping[str, Any] | None) -> list[dict[str, float]]:
 
 
 def _choose(
-    training: Interactions,
-    held_out: csr_matrix,
+    windows: Windows,
     recommender: config.Recommender,
     plan: Plan,
     study: Study,
@@ -139,6 +158,7 @@ def _choose(
 ) -> dict[str, Any]:
     """Search on the validation window and return the record that is stored."""
     settings, evaluate = recommender.train, recommender.evaluate
+    training, held_out = windows(TRAIN), windows(VALIDATION).matrix()
     seen = training.matrix()
     population = metrics.population(seen, held_out, filter_seen=evaluate.filter_seen)
     if not population.counts["users"]:

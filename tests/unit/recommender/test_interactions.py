@@ -59,7 +59,7 @@ def test_reading_joins_the_files_of_a_window(tmp_path: Path) -> None:
     _write(tmp_path / "part-1.parquet", [(1, 2, 1.0, 5)])
     _write(tmp_path / "part-0.parquet", [(0, 3, 2.0, 7), (1, 0, 1.0, 6)])
     (tmp_path / "_SUCCESS").touch()
-    found = interactions.read(tmp_path, SHAPE)
+    found = interactions.read([tmp_path], SHAPE)
     assert (found.users.tolist(), found.items.tolist()) == ([0, 1, 1], [3, 0, 2])
     assert found.timestamp.tolist() == [7, 6, 5]
 
@@ -72,7 +72,7 @@ def test_pairs_of_several_windows_count_once(tmp_path: Path) -> None:
 
 
 def test_an_empty_window_is_an_empty_matrix(tmp_path: Path) -> None:
-    assert len(interactions.read(tmp_path, SHAPE)) == 0
+    assert len(interactions.read([tmp_path], SHAPE)) == 0
     assert interactions.read_pairs([tmp_path], SHAPE).nnz == 0
 
 

@@ -50,11 +50,15 @@ class ImplicitEngine:
 
         with threadpool_limits(1, user_api="blas"):
             library = _library(als, run)
-            if start is not None:
-                library.user_factors, library.item_factors = _filled(start, run.seed)
-            weights = weighted(rows, als)
+            library.user_factors, library.item_factors = (
+                _drawn(rows.shape, als.factors, run.seed)
+                if start is None
+                else _filled(start, run.seed)
+            )
+            alpha = translate(als)["alpha"]
+            weights = weighted(rows, als, alpha)
             # Not implicit's own, which makes an iteration take 1.6 times as long.
-            loss = Loss(weights, als, run.seed) if run.keep_losses else None
+            loss = Loss(weights, als, run.seed, alpha) if run.keep_losses else None
             progress, curve, began = _Progress(als.iterations, len(rows)), [], time.monotonic()
 
             def callback(iteration: int, _seconds: float, _loss: float | None) -> None:
@@ -88,8 +92,20 @@ def _library(als: Als, run: Run) -> Any:  # noqa: ANN401 - implicit has no types
         iterations=als.iterations,
         num_threads=run.threads,
         random_state=run.seed,
-        **translate(als),
+        alpha=1.0,  # the weights hold it already: implicit would copy them to multiply
+        regularization=translate(als)["regularization"],
     )
+
+
+def _drawn(shape: tuple[int, int], factors: int, seed: int) -> Factors:
+    """Draw what implicit would draw, to the bit, scaled in place: it would hold a copy."""
+    from implicit.utils import check_random_state
+
+    generator = check_random_state(seed)
+    drawn = [generator.random((rows, factors), dtype=np.float32) for rows in shape]
+    for one in drawn:
+        one *= 0.01
+    return Factors(*drawn)
 
 
 def _filled(start: Factors, seed: int) -> Factors:

@@ -22,23 +22,25 @@ class Loss:
     """Know a fit's rows and objective.
 
     Args:
-        weights: r of the objective, (users, items) CSR float32.
+        weights: r of the objective times ``factor``, (users, items) CSR float32.
         als: the objective; its penalty has exponent 0 or a row's n is its stored entries.
         seed: of the sample, which is the same for every call.
+        factor: what the weights have been multiplied with.
     """
 
-    def __init__(self, weights: csr_matrix, als: Als, seed: int) -> None:
+    def __init__(self, weights: csr_matrix, als: Als, seed: int, factor: float = 1.0) -> None:
         self.als, self.pairs = als, weights.shape[0] * weights.shape[1]
         self.user_penalty = _penalty(np.diff(weights.indptr), als)
         self.item_penalty = _penalty(np.bincount(weights.indices, minlength=weights.shape[1]), als)
         stored = weights.nnz
         wanted = min(stored, max(1, _SAMPLED // als.factors))
-        chosen = np.arange(stored)
         if wanted < stored:
             chosen = np.random.default_rng(seed).choice(stored, wanted, replace=False)
             chosen.sort()
+        else:
+            chosen = np.arange(stored)
         self.users = np.searchsorted(weights.indptr, chosen, side="right") - 1
-        self.items, self.r = weights.indices[chosen], weights.data[chosen].astype(np.float64)
+        self.items, self.r = weights.indices[chosen], weights.data[chosen] / np.float64(factor)
         self.scale = stored / max(1, wanted)
 
     def __call__(self, factors: Factors) -> float:

@@ -1,24 +1,52 @@
-"""Weigh the rows of a fit."""
+"""Weigh the rows of a fit, in the memory that the fit needs anyway.
+
+A fit holds the rows by user and by item. ``implicit`` would hold copies beside them: of the rows by
+user, to multiply them with alpha, and of their indices, while scipy transposes them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import _sparsetools, csc_matrix, csr_matrix
 
 from recommender import history
 from recommender.interactions import Interactions
 from recommender.objective import Als
-from recommender.weighting import weigh
+from recommender.weighting import weigh_all
 
 
-def weighted(interactions: Interactions, als: Als) -> csr_matrix:
-    """Return r of the objective, (users, items) CSR float32. See ``weighting.weigh``."""
-    r = weigh(
-        interactions.confidence,
-        np.diff(interactions.indptr),
-        interactions.age_days() if len(interactions) else None,
+def weighted(interactions: Interactions, als: Als, factor: float = 1.0) -> csr_matrix:
+    """Return r of the objective times ``factor``, (users, items) CSR float32. See ``weigh``."""
+    weights = weigh_all(
+        interactions,
+        factor=factor,
         typical_rows=history.typical_rows(interactions),
         half_life_days=als.half_life_days,
         user_balance=als.user_balance,
     )
-    return interactions.matrix(r)
+    return _ByUser((weights, interactions.items, interactions.indptr), shape=interactions.shape)
+
+
+class _ByUser(csr_matrix):  # type: ignore[misc]  # scipy has no types
+    """Be transposed without a copy of the indices."""
+
+    def transpose(self, axes: None = None, copy: bool = False) -> csc_matrix:  # noqa: ARG002, FBT001, FBT002 - scipy's
+        """Show the same arrays by column."""
+        return _ByItem((self.data, self.indices, self.indptr), shape=self.shape[::-1])
+
+
+class _ByItem(csc_matrix):  # type: ignore[misc]  # scipy has no types
+    """Become rows without a copy of the indices."""
+
+    def tocsr(self, copy: bool = False) -> csr_matrix:  # noqa: ARG002, FBT001, FBT002 - scipy's
+        """Return what scipy's ``tocsr`` returns; that one copies both index arrays for it."""
+        rows, columns = self.shape
+        index = self.indices.dtype
+        indptr = np.empty(rows + 1, dtype=index)
+        indices, data = np.empty(self.nnz, dtype=index), np.empty(self.nnz, dtype=self.dtype)
+        _sparsetools.csc_tocsr(
+            rows, columns, self.indptr, self.indices, self.data, indptr, indices, data
+        )
+        found = csr_matrix((data, indices, indptr), shape=self.shape)
+        found.has_sorted_indices = True
+        return found
