@@ -26,7 +26,8 @@ _BATCH_ROWS = 1 << 17  # some 15 MB with what sorts them; larger ones read no fa
 _BUFFER_BYTES = 1 << 20  # of a column while it is read; by default a whole row group's
 _TYPES = {USER: np.int32, ITEM: np.int32, CONFIDENCE: np.float32, TIMESTAMP: np.int64}
 _INT32 = np.iinfo(np.int32)
-Index = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+Index = npt.NDArray[Any]
+"""int32, or int64 where that is too small."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
     )
 
 
-def index_type(rows: int) -> type[np.int32] | type[np.int64]:
+def index_type(rows: int) -> type[np.int32 | np.int64]:
     """Return the smaller integer type that counts so many rows."""
     return np.int32 if rows <= _INT32.max else np.int64
 
@@ -182,7 +183,7 @@ def _batches(
             yield [batch.column(name).to_numpy() for name in names]
 
 
-def _timestamp_type(files: Sequence[pq.ParquetFile]) -> type[np.int32] | type[np.int64]:
+def _timestamp_type(files: Sequence[pq.ParquetFile]) -> type[np.int32 | np.int64]:
     """Return the smaller type that holds every time, as the files' own statistics say."""
     for file in files:
         column = file.schema_arrow.get_field_index(TIMESTAMP)

@@ -104,7 +104,7 @@ def _drawn(shape: tuple[int, int], factors: int, seed: int) -> Factors:
     generator = check_random_state(seed)
     drawn = [generator.random((rows, factors), dtype=np.float32) for rows in shape]
     for one in drawn:
-        one *= 0.01
+        np.multiply(one, np.float32(0.01), out=one)
     return Factors(*drawn)
 
 
