@@ -24,6 +24,7 @@ from recommender.errors import BadDataError
 SECONDS_PER_DAY = 86_400
 _BATCH_ROWS = 1 << 17  # some 15 MB with what sorts them; larger ones read no faster
 _BUFFER_BYTES = 1 << 20  # of a column while it is read; by default a whole row group's
+COLUMNS = (USER, ITEM, CONFIDENCE, TIMESTAMP)
 _TYPES = {USER: np.int32, ITEM: np.int32, CONFIDENCE: np.float32, TIMESTAMP: np.int64}
 _INT32 = np.iinfo(np.int32)
 Index = npt.NDArray[Any]
@@ -159,7 +160,7 @@ def read(directories: Sequence[Path], shape: tuple[int, int]) -> Interactions:
     items, confidence = np.empty(rows, dtype=index), np.empty(rows, dtype=np.float32)
     timestamp = np.empty(rows, dtype=_timestamp_type(files))
     place = indptr[:-1].copy()
-    for users, *values in _batches(files, (USER, ITEM, CONFIDENCE, TIMESTAMP)):
+    for users, *values in _batches(files, COLUMNS):
         _check_range(values[0], shape[1], ITEM)
         order = np.argsort(users, kind="stable")  # a glance at what is sorted already
         found, starts, counts = np.unique(users[order], return_index=True, return_counts=True)

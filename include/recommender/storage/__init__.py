@@ -106,9 +106,7 @@ def read_head(file: FileInfo, size: int) -> bytes:
     return _store(file.uri).read_head(file, size)
 
 
-def open_read(
-    file: FileInfo, *, piece: int = _PIECE_BYTES
-) -> AbstractContextManager[BinaryIO]:
+def open_read(file: FileInfo, *, piece: int = _PIECE_BYTES) -> AbstractContextManager[BinaryIO]:
     """Open a listed object to be read with little memory, in order or by seeking.
 
     S3 is asked for one piece after the other: a connection that is lost in the tenth gigabyte

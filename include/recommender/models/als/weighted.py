@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import _sparsetools, csc_matrix, csr_matrix
 
 from recommender import history
@@ -33,7 +32,7 @@ def weighted(interactions: Interactions, als: Als, factor: float = 1.0) -> csr_m
     return by_user
 
 
-class _Weights(np.ndarray):  # type: ignore[type-arg]  # its parameters do not matter here
+class _Weights(np.ndarray):
     """Be of the type that is asked for without a copy, where they are."""
 
     def astype(self, dtype: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - numpy's
