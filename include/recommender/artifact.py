@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import config, manifest, models, storage
+from recommender import config, manifest, models, storage, titles
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
 from recommender.history import HISTORY
@@ -29,7 +29,17 @@ CANDIDATE, VERSION = "candidate", "version"
 ALS, POPULARITY = "als", "popularity"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
 OWN = frozenset(
-    {ALS, *get_args(config.Contender), HISTORY, SEARCH, _USERS, _ITEMS, SUMMARY, MANIFEST}
+    {
+        ALS,
+        *get_args(config.Contender),
+        HISTORY,
+        SEARCH,
+        _USERS,
+        _ITEMS,
+        titles.FILE,
+        SUMMARY,
+        MANIFEST,
+    }
 )
 """Every name directly below a candidate: what a new one may replace."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recommender import artifact, history, interactions, storage
+from recommender import artifact, history, interactions, storage, titles
 from recommender.artifact import ALS, POPULARITY, Candidate
 from recommender.config import Als as Settings
 from recommender.gate import ChampionRef
@@ -50,7 +50,9 @@ def als(seed: int = 0) -> Als:
     return Als(SETTINGS, seed, threads=1).fit(rows(seed))
 
 
-def write_model(uri: str, kind: str, seed: int = 0, *, keep_history: bool = True) -> None:
+def write_model(
+    uri: str, kind: str, seed: int = 0, *, keep_history: bool = True, titled: bool = False
+) -> None:
     """Fit a model and write it as a sealed directory."""
     fitted = rows(seed)
     models = {ALS: als(seed), POPULARITY: Popularity().fit(fitted)}
@@ -59,6 +61,8 @@ def write_model(uri: str, kind: str, seed: int = 0, *, keep_history: bool = True
         artifact.write(Path(name), candidate)
         if keep_history:
             history.write(Path(name), history.of_interactions(fitted))
+        if titled:
+            titles.write(Path(name), pa.array([f"Title {item}" for item in range(ITEMS)]))
         artifact.publish(Path(name), uri, kind, candidate.about)
 
 
@@ -75,8 +79,8 @@ class Store:
     def version(self, version: str) -> str:
         return Locations("", "", self.models).version(NAME, version)
 
-    def publish(self, version: str, seed: int = 0, *, keep_history: bool = True) -> None:
-        write_model(self.version(version), "version", seed, keep_history=keep_history)
+    def publish(self, version: str, seed: int = 0, **changes: bool) -> None:
+        write_model(self.version(version), "version", seed, **changes)
 
     def promote(self, version: str) -> None:
         uri = self.version(version)

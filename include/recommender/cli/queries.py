@@ -56,18 +56,20 @@ def _ask(scope: Scope, kind: str) -> Answer:
         lists = model.recommend(asked.ids, asked.k, exclude_seen=not asked.include_seen)
     else:
         lists = model.similar(asked.ids, asked.k)
+    entries = [list(zip(r.items, r.scores, model.titles(r.items), strict=True)) for r in lists]
     document = [
         {kind: r.of, "source": r.source, "version": r.version,
-         "items": [{"item": i, "score": s} for i, s in zip(r.items, r.scores, strict=True)]}
-        for r in lists
+         "items": [{"item": i, "score": s, "title": t} for i, s, t in own]}
+        for r, own in zip(lists, entries, strict=True)
     ]  # fmt: skip
+    titled = any(title for own in entries for _, _, title in own)  # else there was no metadata
     rows = [
-        (r.of, rank, item, score, r.source)
-        for r in lists
-        for rank, (item, score) in enumerate(zip(r.items, r.scores, strict=True), start=1)
+        (r.of, rank, item, score, r.source, *([title] if titled else []))
+        for r, own in zip(lists, entries, strict=True)
+        for rank, (item, score, title) in enumerate(own, start=1)
     ]
-    table = Table((kind, "rank", "item", "score", "source"), rows)
-    return Answer(document, (f"version {name}", table))
+    columns = (kind, "rank", "item", "score", "source", *(["title"] if titled else []))
+    return Answer(document, (f"version {name}", Table(columns, rows)))
 
 
 def _champion(scope: Scope) -> str:

@@ -22,11 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from recommender import artifact, manifest, storage
+from recommender import artifact, manifest, storage, titles
 from recommender.batch import audience, denylist, ranked, tables
 from recommender.batch.ranked import Chunk
 from recommender.batch.tables import Names
-from recommender.columns import ITEM_ID, TITLE
 from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
 from recommender.errors import ConfigError
@@ -91,7 +90,8 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         threadpool_limits(1, user_api="blas"),
     ):
         version = arguments.version.rsplit("/", 1)[-1]
-        writing = _Writing(Path(name), arrays, _titles(dataset, arrays), version, settings.format)
+        names = _titles(dataset, arrays)
+        writing = _Writing(Path(name), arrays, names, version, settings.format)
         denied = arrays.items.indices(deny)
         counts = writing.lists(dataset, settings.n, denied[denied >= 0])
         summary = {
@@ -133,12 +133,11 @@ def _is_finished(output: str, request: dict[str, Any]) -> bool:
 
 
 def _titles(dataset: Dataset, arrays: Arrays) -> pa.StringArray:
-    """Return the title of every item of the version, null where the dataset has none."""
-    known = dataset.titles()
-    if known is None:
-        return pa.nulls(len(arrays.items), pa.string())
-    places = pc.index_in(arrays.items.table, known.column(ITEM_ID).combine_chunks())
-    return known.column(TITLE).combine_chunks().take(places)
+    """Return the title of every item of the version: the dataset's, else the version's, else null."""
+    found = [titles.align(dataset.titles(), arrays.items.table)]
+    found += [titles.read(arrays.titles) if arrays.titles else None]
+    unknown = pa.nulls(len(arrays.items), pa.string())
+    return pc.coalesce(*(one for one in found if one is not None), unknown)
 
 
 class _Writing:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recommender import artifact, history, storage
+from recommender import artifact, history, storage, titles
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
@@ -95,6 +95,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         directory = Path(name)
         artifact.write(directory, candidate)
         history.write(directory, history.of_interactions(trained.fit_rows))
+        titles.write(directory, titles.align(dataset.titles(), dataset.items))
         storage.write_json(str(directory / SEARCH), _record(trained, asked, facts))
         summary = _summary(dataset, trained, time.monotonic() - began)
         storage.write_json(str(directory / SUMMARY), summary)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from recommender import history
+from recommender import history, titles
 from recommender.columns import ITEM_ID, USER_ID
 from recommender.errors import ManifestError
 from recommender.history import History
@@ -56,6 +56,7 @@ class Arrays:
         counts: (items,) int64 distinct users of each item.
         objective: what the fit minimised: it weighs what a user has in a fold-in.
         history: what the model was fitted on; None in versions from before it was kept.
+        titles: the file of the items' titles; None when none is known.
     """
 
     users: Ids
@@ -65,11 +66,12 @@ class Arrays:
     counts: npt.NDArray[np.int64]
     objective: Objective
     history: History | None
+    titles: Path | None
 
 
 def is_needed(name: str) -> bool:
     """Tell whether a file of a version is read here; the rest is for the next evaluation."""
-    return name in _NEEDED or name in history.FILES
+    return name in _NEEDED or name in history.FILES or name == titles.FILE
 
 
 def read(directory: Path) -> Arrays:
@@ -91,6 +93,7 @@ def read(directory: Path) -> Arrays:
         counts=_map(directory / _POPULARITY / "counts.npy"),
         objective=_objective(directory / _ALS / "model.json"),
         history=history.read(directory, (len(users), len(items))) if known else None,
+        titles=directory / titles.FILE if (directory / titles.FILE).is_file() else None,
     )
     _check(found)
     return found

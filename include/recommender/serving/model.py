@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from recommender import folding
+from recommender import folding, titles
 from recommender.errors import ManifestError, NotFoundError
 from recommender.folding import Factors
 from recommender.history import History
@@ -61,6 +63,15 @@ class ServedModel:
         if user < 0:
             return ()
         return tuple(self._arrays.items.names(self._kept_history().of(user)))
+
+    def titles(self, item_ids: Iterable[str]) -> list[str | None]:
+        """Return the title of each item, None where the version knows none; read at the first ask."""
+        if self._titles is None:
+            return [None for _ in item_ids]
+        places = self._arrays.items.indices(item_ids)
+        known = pa.array(np.where(places >= 0, places, 0), mask=places < 0)
+        found: list[str | None] = self._titles.take(known).to_pylist()
+        return found
 
     def recommend(
         self,
@@ -181,6 +192,10 @@ class ServedModel:
         """Return the items with most users: for somebody of whom nothing is known."""
         _check("", k)
         return self._list("", *self._head(k, self._arrays.items.indices(exclude)), "popular")
+
+    @functools.cached_property
+    def _titles(self) -> pa.StringArray | None:
+        return titles.read(self._arrays.titles) if self._arrays.titles else None
 
     def _rank(
         self,

@@ -223,6 +223,20 @@ def test_recommend_and_similar_ask_the_champion_or_a_named_version(
     text = said(capsys, "recommend", "--user", user, "--k", "3")
     assert text.splitlines()[0] == f"version {version}"
     assert len(text.splitlines()) == 6
+    assert "title" not in text
+
+
+def test_titles_are_shown_where_the_version_knows_them(
+    locations: Locations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, version = model_store.Store(locations.models), "2017-11-30-1"
+    store.publish(version, titled=True)
+    store.promote(version)
+    (near,) = document(capsys, "similar", "--item", "i000", "--k", "3")
+    assert all(one["title"] == f"Title {int(one['item'][1:])}" for one in near["items"])
+    text = said(capsys, "recommend", "--user", "u000", "--k", "3")
+    assert text.splitlines()[2].split()[-1] == "title"
+    assert text.count("Title ") == 3
 
 
 def test_a_damaged_version_is_named_and_not_asked(

@@ -20,6 +20,7 @@ from recommender.interactions import merge
 from recommender.jobs import recommend, train
 from recommender.models import Als
 from recommender.models.als.weighted import weighted
+from recommender.serving import load_model
 
 Build = Callable[..., str]
 Run = Callable[..., int]
@@ -239,21 +240,44 @@ def test_json_lines_hold_the_same_lists(
         assert [item["score"] for item in read[user]["items"]] == [row["score"] for row in rows]
 
 
+def add_titles(dataset: str) -> dict[str, str]:
+    """Give every other item a title; some share one."""
+    titles = {f"i{place:04d}": f"Title {place % 9}" for place in range(0, 80, 2)}
+    folder = Path(dataset, "items_metadata")
+    folder.mkdir()
+    table = pa.table({"item_id": list(titles), "title": list(titles.values())})
+    full = {n: pa.nulls(len(titles), pa.string()) for n in ("category", "brand")}
+    for name, values in {**full, "price": pa.nulls(len(titles), pa.float64())}.items():
+        table = table.append_column(name, values)
+    pq.write_table(table, folder / "part-00000.parquet")
+    Path(dataset, "manifest.json").unlink()
+    manifest.seal(dataset, "dataset", {"format": "events"})
+    return titles
+
+
 def test_titles_are_given_where_they_are_known(
     run: Run, published: tuple[str, str], tmp_path: Path
 ) -> None:
     dataset, version = published
-    titles = {f"i{place:04d}": f"Title {place % 9}" for place in range(0, 80, 2)}  # some share one
-    folder = Path(dataset, "items_metadata")
-    folder.mkdir()
-    pq.write_table(
-        pa.table({"item_id": list(titles), "title": list(titles.values())}),
-        folder / "part-00000.parquet",
-    )
-    Path(dataset, "manifest.json").unlink()
-    manifest.seal(dataset, "dataset", {"format": "events"})
+    titles = add_titles(dataset)
     output = str(tmp_path / "out")
     assert run(recommend, version=version, dataset=dataset, output=output) == 0
     rows = [row for rows in lists(output).values() for row in rows]
     assert {row["title"] is None for row in rows} == {True, False}
     assert all(row["title"] == titles.get(row["item_id"]) for row in rows)
+
+
+def test_a_version_keeps_the_titles_that_it_was_trained_beside(
+    run: Run, build: Build, tmp_path: Path
+) -> None:
+    named, bare, version = build("named"), build("bare"), str(tmp_path / "versions" / "v1")
+    titles = add_titles(named)
+    assert run(train, "--set", "train.search=null", dataset=named, output=version) == 0
+    model = load_model(version, "candidate", "v1")
+    assert model.titles(["i0002", "i0001", "no such item"]) == [titles["i0002"], None, None]
+    document = storage.read_json(f"{version}/manifest.json")
+    storage.write_json(f"{version}/manifest.json", {**document, "kind": "version"})
+    output = str(tmp_path / "out")
+    assert run(recommend, version=version, dataset=bare, output=output) == 0
+    rows = [row for rows in lists(output, "items", "item_id").values() for row in rows]
+    assert all(row["title"] == titles.get(row["similar_item_id"]) for row in rows)
