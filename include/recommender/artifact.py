@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from recommender.locations import MANIFEST, SEARCH, SUMMARY, join
 from recommender.manifest import File, Manifest
 from recommender.models import Model
 
-_THREADS = 4  # an upload has threads of its own
 CANDIDATE, VERSION = "candidate", "version"
 ALS, POPULARITY = "als", "popularity"
 _USERS, _ITEMS = "users.parquet", "items.parquet"
@@ -74,15 +72,11 @@ def publish(directory: Path, uri: str, kind: str, about: dict[str, Any]) -> None
 
     What is hashed are the local files: S3 checks on arrival that they are the ones sent.
     """
-    paths = sorted(p for p in directory.rglob("*") if p.is_file())
-
-    def send(path: Path) -> File:
-        storage.upload(path, join(uri, path.relative_to(directory).as_posix()))
-        return File(path.stat().st_size, storage.sha256(str(path)))
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        sent = dict(zip(paths, pool.map(send, paths), strict=True))
-    files = {path.relative_to(directory).as_posix(): file for path, file in sent.items()}
+    files = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        name = path.relative_to(directory).as_posix()
+        storage.upload(path, join(uri, name))  # with threads of its own where it is large
+        files[name] = File(path.stat().st_size, storage.sha256(str(path)))
     storage.write_json(join(uri, MANIFEST), Manifest(kind, files, about).to_json())
 
 
