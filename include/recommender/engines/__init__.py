@@ -50,11 +50,12 @@ class Engine(Protocol):
     def read(self, files: Sequence[FileInfo]) -> DataFrame:
         """Give the raw lines: raw, file (URL-encoded name), block, position."""
 
-    def parse(self, lines: DataFrame, keys: Sequence[str]) -> DataFrame:
+    def parse(self, lines: DataFrame, keys: Sequence[str], optional: Sequence[str]) -> DataFrame:
         """Parse the column ``text`` as JSON, fast: replace it by the keys' text and ``sure``.
 
         ``sure`` is True only if ``careful.read`` would accept the line and give the same text for
-        every key; where it is not, the keys' columns mean nothing.
+        every key; where it is not, the keys' columns mean nothing. A line without one of the keys
+        that are not ``optional`` need not be sure.
         """
 
     def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:

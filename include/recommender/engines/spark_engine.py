@@ -68,7 +68,12 @@ class SparkEngine:
             F.monotonically_increasing_id().alias(POSITION),
         )
 
-    def parse(self, lines: DataFrame, keys: Sequence[str]) -> DataFrame:
+    def parse(
+        self,
+        lines: DataFrame,
+        keys: Sequence[str],
+        optional: Sequence[str],  # noqa: ARG002
+    ) -> DataFrame:
         """Parse with Jackson. What follows an object would be let pass: a last key shows it is all."""
         others = [name for name in lines.columns if name != TEXT]
         fields = T.StructType([T.StructField(key, T.StringType()) for key in keys])

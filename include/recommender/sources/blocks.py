@@ -9,8 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import Queue
+from queue import SimpleQueue
 from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from recommender import storage
 from recommender.errors import BadDataError, TornFileError
@@ -23,6 +27,7 @@ _LONGEST = 1 << 30  # a line beyond this is a file without lines; offsets are in
 _AHEAD = 4  # blocks ready and not yet taken
 _READERS = 4  # files read at a time: more only wait for the same disk, network or cores
 _MARK = b"\xef\xbb\xbf"
+_NEWLINE = 10
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,18 @@ class Block:
     Attributes:
         file: the file's name, URL-encoded as Spark gives it.
         first: number of lines before this block.
-        data: the lines, each with its newline, valid UTF-8.
+        lines: the lines, each with its newline, valid UTF-8; over the bytes as they were read.
     """
 
     file: str
     first: int
-    data: bytes
+    lines: pa.StringArray
 
 
 class Reader:
     """Iterate over the blocks of files; those of a file come in order, files side by side.
+
+    Its threads end with the iteration, however that ends.
 
     Attributes:
         error: what ended the reading; who takes the blocks through foreign code finds it here.
@@ -50,35 +57,46 @@ class Reader:
     def __init__(self, files: Sequence[FileInfo]) -> None:
         self._files = iter(files)
         self._lock = threading.Lock()
-        self._queue: Queue[Block | BaseException | None] = Queue(_AHEAD)
-        self._readers = min(_READERS, len(files))
+        self._found: SimpleQueue[Block | BaseException | None] = SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._threads = [
+            threading.Thread(target=self._work, name="blocks", daemon=True)
+            for _ in range(min(_READERS, len(files)))
+        ]
+        self._over = False
         self.error: BaseException | None = None
 
     def __iter__(self) -> Iterator[Block]:
-        for _ in range(self._readers):
-            threading.Thread(target=self._work, daemon=True).start()
-        at_work = self._readers
-        while at_work:
-            found = self._queue.get()
-            if found is None:
-                at_work -= 1
-            elif isinstance(found, BaseException):
-                self.error = found
-                raise found
-            else:
-                yield found
+        for thread in self._threads:
+            thread.start()
+        at_work = len(self._threads)
+        try:
+            while at_work:
+                found = self._found.get()
+                if found is None:
+                    at_work -= 1
+                elif isinstance(found, BaseException):
+                    self.error = found
+                    raise found
+                else:
+                    self._room.release()
+                    yield found
+        finally:
+            self._over = True
+            self._room.release(len(self._threads))  # who waits for room sees that it is over
 
     def _work(self) -> None:
         try:
             while (file := self._next_file()) is not None:
                 for block in read_blocks(file):
-                    if self.error:
+                    self._room.acquire()
+                    if self._over:
                         return
-                    self._queue.put(block)
+                    self._found.put(block)
         except BaseException as error:  # noqa: BLE001 - handed to who iterates, and raised there
-            self._queue.put(error)
+            self._found.put(error)
         else:
-            self._queue.put(None)
+            self._found.put(None)
 
     def _next_file(self) -> FileInfo | None:
         with self._lock:
@@ -99,8 +117,9 @@ def read_blocks(file: FileInfo) -> Iterator[Block]:
     lines = 0
     try:
         for data in _whole_lines(chunks, file.uri):
-            yield Block(name, lines, _utf8(data.removeprefix(_MARK) if not lines else data))
-            lines += data.count(b"\n")
+            found = _lines(data.removeprefix(_MARK) if not lines else data)
+            yield Block(name, lines, found)
+            lines += len(found)
     except GzipFaultError as error:
         message = f"{file.uri}: {error}"
         raise TornFileError(message) from error
@@ -112,7 +131,7 @@ def _whole_lines(chunks: Iterable[bytes], uri: str) -> Iterator[bytes]:
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
         if end:
-            yield b"".join((*rest, chunk[:end]))
+            yield b"".join((*rest, memoryview(chunk)[:end]))
             rest = [chunk[end:]]
             continue
         rest.append(chunk)
@@ -127,10 +146,14 @@ def _whole_lines(chunks: Iterable[bytes], uri: str) -> Iterator[bytes]:
         yield last + b"\n"
 
 
-def _utf8(data: bytes) -> bytes:
-    """Replace what is no UTF-8 by U+FFFD, line by line as ``careful.read`` does."""
+def _lines(data: bytes) -> pa.StringArray:
+    """Lay an array over the lines; what is no UTF-8 becomes U+FFFD, as ``careful.read`` does it."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+    offsets: npt.NDArray[np.int32] = np.zeros(len(ends) + 1, np.int32)
+    offsets[1:] = ends + 1
+    lines = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
     try:
-        data.decode()
-    except UnicodeDecodeError:
-        return data.decode("utf-8", "replace").encode()
-    return data
+        lines.validate(full=True)
+    except pa.ArrowInvalid:
+        return _lines(data.decode("utf-8", "replace").encode())
+    return lines

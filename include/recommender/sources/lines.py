@@ -138,7 +138,7 @@ def _read_fast(
     frame = lines.select(*place, text.alias(TEXT))
     empty, deep = F.col(TEXT) == "", _may_be_deep(F.col(TEXT))
     frame = frame.select(*place, empty.alias("empty"), deep.alias("deep"), TEXT)
-    frame = engine.parse(frame, source.keys)
+    frame = engine.parse(frame, source.keys, source.extra)
     frame = _values(frame, source, settings, (*place, "empty", "deep", SURE))
     doubt = F.col("deep") | ~F.col(SURE) | F.col(c.USER_ID).rlike(_ODD_ID)
     doubt = doubt | F.col(c.ITEM_ID).rlike(_ODD_ID)
@@ -158,7 +158,7 @@ def _may_be_deep(text: Column) -> Column:
     """Tell lines whose brackets may lie too deep; only a line long enough is looked at."""
     others = F.replace(F.replace(text, F.lit("{"), F.lit("")), F.lit("["), F.lit(""))
     brackets = F.length(text) - F.length(others)
-    long = F.length(text) > 2 * careful.MAX_DEPTH
+    long = F.bit_length(text) > 16 * careful.MAX_DEPTH  # counting characters reads every line
     return F.when(long, brackets > careful.MAX_DEPTH).otherwise(F.lit(False))
 
 

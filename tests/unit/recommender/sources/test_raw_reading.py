@@ -20,7 +20,7 @@ KEYS, IDS = ("user", "n"), ("user",)
 
 def _lines(path: Path) -> list[bytes]:
     found = blocks.read_blocks(FileInfo(str(path), path.stat().st_size))
-    return b"".join(block.data for block in found).splitlines()
+    return [line.rstrip(b"\n") for block in found for line in block.lines.cast("binary").to_pylist()]
 
 
 @pytest.mark.parametrize(
