@@ -19,7 +19,7 @@ from recommender.engines import F
 from recommender.schemas import PARSED, conform
 from recommender.sources import careful
 from recommender.sources.base import Rule, Source
-from recommender.sources.parsing import epoch_seconds, number
+from recommender.sources.parsing import date_parts, dated, epoch_seconds, number
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -33,7 +33,7 @@ SURE = "sure"
 UNSETTLED = "unsettled"  # to be read again
 _PLACE = (c.FILE, BLOCK, POSITION)
 _PARSED = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.CONFIDENCE)
-_TIME, _NUMBER = "time", "number"
+_TIME, _NUMBER, _ISO = "time", "number", "iso"
 _ONLY_BLANKS = f"^[{careful.SPACE}\u00a0]*\\z"
 # Numbers that are no integer, NaN, objects and lists: each engine writes those in its own way.
 _ODD_ID = "^([{\\[-]|[0-9]+[.eE]|(?i:nan|inf))|\ufffd"
@@ -167,18 +167,21 @@ def _values(
 ) -> DataFrame:
     """Turn the text of the keys into the columns of ``PARSED``, beside others."""
     time = _field(source.time)
+    values = (c.USER_ID, c.ITEM_ID, c.CONFIDENCE, _TIME)
     frame = frame.select(
         *others,
         _field(source.user).alias(c.USER_ID),
         _field(source.item).alias(c.ITEM_ID),
+        source.confidence(_field, settings).value.alias(c.CONFIDENCE),
         time.alias(_TIME),
         number(time).alias(_NUMBER),
-        source.confidence(_field, settings).value.alias(c.CONFIDENCE),
+        dated(time).alias(_ISO),
     )
-    seconds = epoch_seconds(F.col(_TIME), F.col(_NUMBER))
-    return frame.select(
-        *others, c.USER_ID, c.ITEM_ID, c.CONFIDENCE, _TIME, seconds.alias(c.TIMESTAMP)
-    )
+    parts = date_parts(F.col(_ISO))
+    named = [part.alias(name) for name, part in parts.items()]
+    frame = frame.select(*others, *values, _NUMBER, _ISO, *named)
+    seconds = epoch_seconds(F.col(_NUMBER), F.col(_ISO))
+    return frame.select(*others, *values, seconds.alias(c.TIMESTAMP))
 
 
 def _rules(source: Source, settings: Preprocess, latest: int | None) -> list[Rule]:

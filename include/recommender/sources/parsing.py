@@ -27,6 +27,8 @@ _DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.,][0-9]+)?)?"
 _ZONE = r"( ?([Zz]|UTC|[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?))?"
 _ISO_8601 = rf"^{_DATE}([T ]{_CLOCK}{_ZONE})?\z"
+_SHIFT = r"([+-][0-9]{2}(:?[0-9]{2})?)\z"
+YEAR, MONTH, DAY, ZONE = "year", "month", "day", "zone"
 _EPOCH_DAY = 719_468  # days from 1 March of the year 0 to 1970-01-01
 
 
@@ -35,53 +37,72 @@ def number(text: Column) -> Column:
     return F.when(text.rlike(_NUMBER), text.cast("double"))
 
 
-def epoch_seconds(text: Column, number: Column) -> Column:
+def dated(text: Column) -> Column:
+    """Give a time that is written as in ISO 8601 (a day, or a day and a clock); null for others."""
+    # Two dashes tell a date from a number; five times as fast as a pattern.
+    dashes = (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
+    return F.when(dashes, F.when(text.rlike(_ISO_8601), text))
+
+
+def date_parts(iso: Column) -> dict[str, Column]:
+    """Take apart what ``dated`` gives: columns of a step of their own, as each is used often.
+
+    Written in place they would be repeated some eighty times, and Java compiles no method of that
+    size: Spark took twice as long.
+    """
+    return {
+        YEAR: F.substring(iso, 1, 4).cast("bigint"),
+        MONTH: F.substring(iso, 6, 2).cast("bigint"),
+        DAY: F.substring(iso, 9, 2).cast("bigint"),
+        # A date's own dash is no sign of a zone: only what follows a clock is read here.
+        ZONE: F.when(F.length(iso) > 10, F.regexp_extract(iso, _SHIFT, 1)),
+    }
+
+
+def epoch_seconds(number: Column, iso: Column) -> Column:
     """Read a time as whole seconds since the epoch, UTC (int64); null where it is none.
 
     Read are epoch seconds and milliseconds (as number or as text) and ISO 8601 with a zone,
     or without one, which means UTC. Fractions of a second are cut off.
 
     Args:
-        text: the time as written.
-        number: the column of ``number(text)``, which is used four times.
+        number: the column of ``number(text)``.
+        iso: the column of ``dated(text)``, beside the columns of ``date_parts(iso)``.
     """
     size = F.abs(number)
     seconds = F.when(size < MILLISECONDS_FROM, number)
     seconds = seconds.when(size < _END_OF_TIME * 1000, number / 1000)
-    # Two dashes tell a date from a number; five times as fast as a pattern.
-    dated = (F.substring(text, 5, 1) == "-") & (F.substring(text, 8, 1) == "-")
-    return F.when(dated, _iso_seconds(text)).otherwise(F.floor(seconds).cast("bigint"))
+    return F.when(iso.isNotNull(), _iso_seconds(iso)).otherwise(F.floor(seconds).cast("bigint"))
 
 
-def _iso_seconds(text: Column) -> Column:
-    """Read ISO 8601: once the pattern holds, all but the fraction and the zone has its place."""
+def _iso_seconds(iso: Column) -> Column:
+    """Add up the parts; null where a month has no such day."""
+    year, month, day = F.col(YEAR), F.col(MONTH), F.col(DAY)
+    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    february = F.when(leap, F.lit(29)).otherwise(F.lit(28))
+    length = F.when(month == 2, february).when(month.isin(4, 6, 9, 11), F.lit(30))
+    days = _days(year, month, day) * 86_400
+    return F.when(day <= length.otherwise(F.lit(31)), days + _clock(iso) - _offset(F.col(ZONE)))
+
+
+def _clock(iso: Column) -> Column:
+    """Read the seconds of the day: once the pattern holds, each digit has its place."""
 
     def digits(start: int) -> Column:
-        return F.substring(text, start, 2).cast("bigint")
+        return F.substring(iso, start, 2).cast("bigint")
 
-    year, month, day = digits(1) * 100 + digits(3), digits(6), digits(9)
-    seconds = digits(12) * 3600 + digits(15) * 60
-    seconds = F.when(F.substring(text, 17, 1) == ":", seconds + digits(18)).otherwise(seconds)
-    clock = F.when(F.length(text) > 10, seconds - _offset(text)).otherwise(F.lit(0))
-    value = F.when(day <= _days_in(year, month), _days(year, month, day) * 86_400 + clock)
-    return F.when(text.rlike(_ISO_8601), value)
+    minutes = digits(12) * 3600 + digits(15) * 60
+    exact = F.when(F.substring(iso, 17, 1) == ":", minutes + digits(18)).otherwise(minutes)
+    return F.when(F.length(iso) > 10, exact).otherwise(F.lit(0))
 
 
-def _offset(text: Column) -> Column:
-    """Read how many seconds a zone is ahead of UTC: +hh, +hhmm or +hh:mm."""
-    zone = F.regexp_extract(text, r"([+-][0-9]{2}(:?[0-9]{2})?)\z", 1)
+def _offset(zone: Column) -> Column:
+    """Read how many seconds a zone is ahead of UTC: +hh, +hhmm or +hh:mm; others are UTC."""
     hours = F.substring(zone, 2, 2).cast("bigint") * 3600
     minutes = F.substring(F.replace(zone, F.lit(":"), F.lit("")), 4, 2).cast("bigint") * 60
     ahead = F.when(F.length(zone) > 3, hours + minutes).otherwise(hours)
-    # A date's own dash is no sign of a zone: only what follows a clock is read here.
-    return F.when(F.length(zone) < 3, F.lit(0)).when(zone.startswith("-"), -ahead).otherwise(ahead)
-
-
-def _days_in(year: Column, month: Column) -> Column:
-    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
-    february = F.when(leap, F.lit(29)).otherwise(F.lit(28))
-    short = F.when(month.isin(4, 6, 9, 11), F.lit(30)).otherwise(F.lit(31))
-    return F.when(month == 2, february).otherwise(short)
+    signed = F.when(zone.startswith("-"), -ahead).otherwise(ahead)
+    return F.when(F.length(zone) >= 3, signed).otherwise(F.lit(0))
 
 
 def _days(year: Column, month: Column, day: Column) -> Column:
