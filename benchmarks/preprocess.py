@@ -23,7 +23,7 @@ from pathlib import Path
 
 from preprocess_contenders import CONTENDERS
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PAGE, _TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,19 @@ def measure(name: str, raw: Path, limit_bytes: float) -> Measured:
         began, cpu = time.monotonic(), _children_cpu()
         command = [sys.executable, str(Path(__file__).with_name("preprocess_contenders.py"))]
         process = subprocess.Popen([*command, name, str(raw), out], start_new_session=True)
-        peak, failed = 0, ""
+        peak, lived, failed = 0, 0.0, ""
         while process.poll() is None:
-            peak = max(peak, _resident(process.pid))
+            resident, lived = _session(process.pid)
+            peak = max(peak, resident)
             if peak > limit_bytes and not failed:
                 failed = f"ended above {limit_bytes / 2**30:.0f} GiB"
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.2)
         if process.returncode and not failed:
             failed = f"exit {process.returncode}"
-        return Measured(name, time.monotonic() - began, _children_cpu() - cpu, peak, failed)
+        # A JVM that nobody waits for is missing from the children's times: it was seen alive.
+        cpu = max(lived, _children_cpu() - cpu)
+        return Measured(name, time.monotonic() - began, cpu, peak, failed)
 
 
 def _children_cpu() -> float:
@@ -60,17 +63,19 @@ def _children_cpu() -> float:
     return times.children_user + times.children_system
 
 
-def _resident(session: int) -> int:
-    """Add up the resident sets of a session's processes."""
-    total = 0
+def _session(session: int) -> tuple[int, float]:
+    """Add up the resident sets and the processor seconds of a session's processes."""
+    resident, ticks = 0, 0
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if os.getsid(int(entry.name)) == session:
-                    total += int((entry / "statm").read_text().split()[1]) * _PAGE
+                    resident += int((entry / "statm").read_text().split()[1]) * _PAGE
+                    after_name = (entry / "stat").read_text().rpartition(")")[2].split()
+                    ticks += sum(map(int, after_name[11:15]))  # with those it has waited for
             except (OSError, ValueError):
                 continue  # it ended meanwhile
-    return total
+    return resident, ticks / _TICKS
 
 
 def table(rows: int, size: int, found: list[Measured]) -> str:

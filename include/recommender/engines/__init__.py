@@ -73,6 +73,9 @@ class Engine(Protocol):
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Compute a frame now, forget how, and count it: a loop's plan does not grow."""
 
+    def small(self, frame: DataFrame) -> DataFrame:
+        """Say of a frame to be joined that all of it fits wherever the other side's rows are."""
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Number distinct ids from 0 in binary (UTF-8) order; return (index, id), kept, and count."""
 

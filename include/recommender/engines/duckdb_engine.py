@@ -148,6 +148,10 @@ class DuckDbEngine:
         kept = self.keep(frame)
         return kept, int(kept.count())
 
+    def small(self, frame: DataFrame) -> DataFrame:
+        """Do nothing: all is in one place."""
+        return frame
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Sort (by bytes, DuckDB's own order of text) and count the rows."""
         number = F.row_number().over(cast("WindowSpec", Window.orderBy(id_column))) - 1

@@ -22,6 +22,7 @@ from recommender.errors import TornFileError
 from recommender.schemas import Schema, ddl
 from recommender.sources import careful
 from recommender.sources.lines import BLOCK, POSITION, SURE, TEXT, key_column
+from recommender.sources.peek import is_gzip_name
 from recommender.storage import FileInfo
 
 _RECORD = "record"
@@ -30,6 +31,9 @@ _END = "\u0001end"  # a key that no line holds
 # monotonically_increasing_id holds the partition above bit 33 and the row of it below.
 _PARTITION_BITS = 33
 _ROW = "row"
+
+# Smaller gzips are parsed before a shuffle would have spread them.
+_SPREAD_BYTES = 16 << 20
 
 _JSON_OPTIONS = {
     "mode": "PERMISSIVE",
@@ -57,7 +61,18 @@ class SparkEngine:
         return self.session.createDataFrame(list(rows), ddl(schema))
 
     def read(self, files: Sequence[FileInfo]) -> DataFrame:
-        """Read text; large plain files are split, and a huge gzip is spread by the first shuffle."""
+        """Read text; large plain files are split, and a few huge gzips are spread once unpacked."""
+        packed = [f for f in files if is_gzip_name(f.uri) and f.size >= _SPREAD_BYTES]
+        cores = self.session.sparkContext.defaultParallelism
+        if not packed or len(packed) >= cores:
+            return self._lines(files)
+        # One core unpacks a gzip. Parsing takes ten times as long and is worth a shuffle of text;
+        # by position, which needs no sort to be the same when a task is run again.
+        spread = self._lines(packed).repartition(_shuffles(self.session), POSITION)
+        others = [f for f in files if f not in packed]
+        return spread.union(self._lines(others)) if others else spread
+
+    def _lines(self, files: Sequence[FileInfo]) -> DataFrame:
         # A lone carriage return is no end of a line, and the one of CRLF is trimmed.
         frame = self.session.read.text([_literal(f.uri) for f in files], lineSep="\n")
         return frame.select(
@@ -114,6 +129,10 @@ class SparkEngine:
         """Checkpoint."""
         return spark_session.cut_lineage(frame)
 
+    def small(self, frame: DataFrame) -> DataFrame:
+        """Broadcast it; what Spark estimates of it may be far too much."""
+        return F.broadcast(frame)
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Sort by range, then add to each row the number of rows in the partitions before its own.
 
@@ -159,6 +178,10 @@ class SparkEngine:
             if not any(sign in str(error) for sign in _TORN):
                 raise
             raise TornFileError(str(error).splitlines()[0]) from error
+
+
+def _shuffles(session: SparkSession) -> int:
+    return int(session.conf.get("spark.sql.shuffle.partitions") or 1)
 
 
 def _sorted(frame: DataFrame, files: int) -> DataFrame:

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 # nothing downstream needs the last of them.
 MAX_ROUNDS = 50
 
+# Keys sent to every executor: 20 MB of ids. Spark would guess their number from that of all pairs.
+_BROADCAST_ROWS = 500_000
+
 
 def deduplicate(windowed: DataFrame) -> DataFrame:
     """Keep one row per window, user and item: the latest time, the strongest confidence.
@@ -65,12 +68,17 @@ def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> 
         min_users: distinct users that an item needs.
     """
     pairs, before = engines.current().settle(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
-    left = before
+    left, removed = before, before
     logger.info("support: %d distinct pairs to begin with", before)
     for number in range(1, MAX_ROUNDS + 1):
         found = left
-        pairs = _keep_frequent(pairs, c.ITEM_ID, min_users)
-        pairs, left = engines.current().settle(_keep_frequent(pairs, c.USER_ID, min_items))
+        # What falls below the minimum has just lost a partner. That bounds how many items do, and
+        # each of them takes fewer than min_users pairs along, which bounds the users in turn.
+        few = removed * max(1, min_users - 1) <= _BROADCAST_ROWS
+        pairs = _drop_rare(pairs, c.ITEM_ID, min_users, few=few)
+        rest = _drop_rare(pairs, c.USER_ID, min_items, few=few)
+        pairs, left = engines.current().settle(rest)
+        removed = found - left
         logger.info("support: round %d leaves %d pairs", number, left)
         if left == found:
             return Supported(pairs, before, left, number, stable=True)
@@ -78,9 +86,14 @@ def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> 
     return Supported(pairs, before, left, MAX_ROUNDS, stable=False)
 
 
-def _keep_frequent(pairs: DataFrame, key: str, minimum: int) -> DataFrame:
-    """Keep the pairs whose key occurs often enough; pairs are distinct, so rows are partners."""
+def _drop_rare(pairs: DataFrame, key: str, minimum: int, *, few: bool) -> DataFrame:
+    """Drop the pairs whose key occurs too seldom; pairs are distinct, so rows are partners.
+
+    The rare keys are joined rather than the frequent ones: from the second round on they are few,
+    and pairs then stay where they are, those of a user or item with very many among them.
+    """
     if minimum <= 1:
         return pairs
-    frequent = pairs.groupBy(key).agg(F.count(F.lit(1)).alias("n")).filter(F.col("n") >= minimum)
-    return pairs.join(frequent.select(key), key, "left_semi")
+    counts = pairs.groupBy(key).agg(F.count(F.lit(1)).alias("n"))
+    rare = counts.filter(F.col("n") < minimum).select(key)
+    return pairs.join(engines.current().small(rare) if few else rare, key, "left_anti")
