@@ -124,6 +124,13 @@ class Job:
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
+        ids = profiling.id_facts(users.table, items.table, self.snapshot.source.digits)
+        if ids["items_without_zeros"]:
+            logger.warning(
+                "%d items have ids of digits that are too short, as if a spreadsheet had taken "
+                "their leading zeros (%d of them occur with the zeros, too): kept as written",
+                ids["items_without_zeros"], ids["items_split_by_zeros"],
+            )  # fmt: skip
         self._write(encoded, windows, users, items)
         budget = self.settings.bad_line_budget
         metadata = write_items(self.snapshot.uri, self.output, self.quarantine, budget)
@@ -135,6 +142,7 @@ class Job:
                 "windows": windows,
                 "users": users.count,
                 "items": items.count,
+                "ids": ids,
                 "density": supported.after / (users.count * items.count),
                 "support": {"rounds": supported.rounds, "stable": supported.stable},
                 **_times(cuts, tally),
@@ -155,6 +163,7 @@ class Job:
             },
             "stages": self.stages.rows,
             "quarantined": dict(sorted(tally.bad.items())),
+            "milliseconds": tally.milliseconds,
             "settings": self.settings.model_dump(mode="json"),
         }
 

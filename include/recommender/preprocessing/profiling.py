@@ -168,3 +168,39 @@ def cold_facts(encoded: DataFrame, rows: dict[str, int]) -> dict[str, dict[str, 
         share = fact["rows"] / rows[window] if rows[window] else 0.0
         facts[window] = {**fact, "row_share": round(share, 6)}
     return facts
+
+
+_EDGE_BLANKS = "^[ \t\u00a0]|[ \t\u00a0]\\z"
+
+
+def id_facts(users: DataFrame, items: DataFrame, digits: int | None) -> dict[str, int | None]:
+    """Count the ids that look damaged; they are kept as written, as nobody can tell for sure.
+
+    Args:
+        users: (user, user_id).
+        items: (item, item_id).
+        digits: length of an item's id that is all digits; None where there is none.
+
+    Returns:
+        users and items whose id begins or ends with a blank; items that have lost leading zeros
+        (all digits and too short), and how many of those are there with their zeros as well, which
+        makes two items of one. The last two are None without ``digits``.
+    """
+    facts: dict[str, int | None] = {
+        "users_with_blanks": _n_like(users, c.USER_ID, _EDGE_BLANKS),
+        "items_with_blanks": _n_like(items, c.ITEM_ID, _EDGE_BLANKS),
+        "items_without_zeros": None,
+        "items_split_by_zeros": None,
+    }
+    if digits is not None:
+        short = items.filter(F.col(c.ITEM_ID).rlike(f"^[0-9]{{1,{digits - 1}}}\\z"))
+        whole = short.select(F.lpad(c.ITEM_ID, digits, "0").alias(c.ITEM_ID))
+        facts["items_without_zeros"] = int(short.count())
+        facts["items_split_by_zeros"] = int(
+            items.join(whole.distinct(), c.ITEM_ID, "left_semi").count()
+        )
+    return facts
+
+
+def _n_like(ids: DataFrame, column: str, pattern: str) -> int:
+    return int(ids.filter(F.col(column).rlike(pattern)).count())

@@ -11,5 +11,6 @@ AMAZON_2014 = Source(
     item="asin",
     time="unixReviewTime",
     foreign=("verified",),
+    digits=10,
     confidence=lambda _text, _settings: Confidence(F.lit(1.0).cast("float")),
 )

@@ -35,5 +35,6 @@ AMAZON_2018 = Source(
     time="unixReviewTime",
     marks=("verified",),
     extra=("verified",),
+    digits=10,
     confidence=verified("verified"),
 )

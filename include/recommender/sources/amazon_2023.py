@@ -15,5 +15,6 @@ AMAZON_2023 = Source(
     time="timestamp",
     foreign=("item_id",),
     extra=("verified_purchase",),
+    digits=10,
     confidence=verified("verified_purchase"),
 )

@@ -54,6 +54,8 @@ class Source:
         marks: further keys of which all are there (tells formats with equal ids apart).
         foreign: keys of which none is there.
         extra: further keys that ``confidence`` reads.
+        digits: length of an item's id that is all digits; one that is shorter has lost leading
+            zeros. None where ids have no fixed length.
         confidence: from a function that gives the text of a key, and the settings.
     """
 
@@ -65,6 +67,7 @@ class Source:
     marks: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    digits: int | None = None
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from recommender.engines import F
 from recommender.schemas import PARSED, conform
 from recommender.sources import careful
 from recommender.sources.base import Rule, Source
-from recommender.sources.parsing import date_parts, dated, epoch_seconds, number
+from recommender.sources.parsing import MILLISECONDS_FROM, date_parts, dated, epoch_seconds, number
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BLOCK = "block"  # byte at which the reader's piece of the file begins; 0 unless Spark split it
 POSITION = "position"  # ascends by one from line to line within a piece
 BLANK = "blank"  # the one reason that is not a fault
+MILLISECONDS = "milliseconds"  # whether the time was given in them
 TEXT = "text"
 SURE = "sure"
 
@@ -45,11 +46,12 @@ class Parsed:
 
     Attributes:
         first: every line as the fast reading found it: file, block, position, reason (null: good;
-            ``blank``; ``unsettled``), raw (null unless unsettled) and the columns of
-            ``schemas.PARSED``, null unless good.
+            ``blank``; ``unsettled``), raw (null unless unsettled), the columns of
+            ``schemas.PARSED`` and milliseconds, null unless good.
         again: the unsettled lines as the careful reading found them, in the same columns, raw
             always there; None when nothing was unsettled.
-        counts: for each (file, block, reason) of ``first``: n, first position, first and last time.
+        counts: for each (file, block, reason) of ``first``: n, first position, first and last time,
+            n given in milliseconds.
         counts_again: the same of ``again``.
     """
 
@@ -103,7 +105,7 @@ def parse_lines(
     found = engine.read_again(unsettled, source.keys, (source.user, source.item))
     values = _values(found, source, settings, (*_PLACE, c.RAW, c.REASON))
     reason = F.coalesce(F.col(c.REASON), _first_broken(_rules(source, settings, latest)))
-    again = values.select(*_PLACE, c.RAW, reason.alias(c.REASON), *_PARSED)
+    again = values.select(*_PLACE, c.RAW, reason.alias(c.REASON), *_PARSED, MILLISECONDS)
     again = engine.keep(again)
     return Parsed(first, again, counts, _count(again))
 
@@ -117,6 +119,7 @@ def _count(lines: DataFrame) -> list[Row]:
             F.min(POSITION).alias(POSITION),
             F.min(c.TIMESTAMP).alias("first"),
             F.max(c.TIMESTAMP).alias("last"),
+            F.sum(F.when(F.col(MILLISECONDS), F.lit(1)).otherwise(F.lit(0))).alias(MILLISECONDS),
         )
         .collect()
     )
@@ -142,15 +145,19 @@ def _read_fast(
     frame = _values(frame, source, settings, (*place, "empty", "deep", SURE))
     doubt = F.col("deep") | ~F.col(SURE) | F.col(c.USER_ID).rlike(_ODD_ID)
     doubt = doubt | F.col(c.ITEM_ID).rlike(_ODD_ID)
-    broken = _first_broken(_rules(source, settings, latest)).isNotNull()
-    good = F.coalesce(~doubt & ~broken, F.lit(False))
+    for rule in _rules(source, settings, latest):
+        doubt = doubt | F.coalesce(rule.broken, F.lit(False))
+    good = F.coalesce(~doubt, F.lit(False))
     reason = F.when(F.col("empty"), F.lit(BLANK)).when(~good, F.lit(UNSETTLED))
-    frame = frame.select(*place, reason.alias(c.REASON), *_PARSED)
+    frame = frame.select(*place, reason.alias(c.REASON), *_PARSED, MILLISECONDS)
     return frame.select(
         *_PLACE,
         c.REASON,
         F.when(_is(UNSETTLED), F.col(c.RAW)).alias(c.RAW),
-        *(F.when(F.col(c.REASON).isNull(), F.col(name)).alias(name) for name in _PARSED),
+        *(
+            F.when(F.col(c.REASON).isNull(), F.col(name)).alias(name)
+            for name in (*_PARSED, MILLISECONDS)
+        ),
     )
 
 
@@ -165,7 +172,7 @@ def _may_be_deep(text: Column) -> Column:
 def _values(
     frame: DataFrame, source: Source, settings: Preprocess, others: Sequence[str]
 ) -> DataFrame:
-    """Turn the text of the keys into the columns of ``PARSED``, beside others."""
+    """Turn the text of the keys into the columns of ``PARSED`` and milliseconds, beside others."""
     time = _field(source.time)
     values = (c.USER_ID, c.ITEM_ID, c.CONFIDENCE, _TIME)
     frame = frame.select(
@@ -181,7 +188,8 @@ def _values(
     named = [part.alias(name) for name, part in parts.items()]
     frame = frame.select(*others, *values, _NUMBER, _ISO, *named)
     seconds = epoch_seconds(F.col(_NUMBER), F.col(_ISO))
-    return frame.select(*others, *values, seconds.alias(c.TIMESTAMP))
+    late = F.col(_NUMBER) >= MILLISECONDS_FROM
+    return frame.select(*others, *values, seconds.alias(c.TIMESTAMP), late.alias(MILLISECONDS))
 
 
 def _rules(source: Source, settings: Preprocess, latest: int | None) -> list[Rule]:

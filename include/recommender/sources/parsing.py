@@ -117,9 +117,9 @@ def _days(year: Column, month: Column, day: Column) -> Column:
 def float32(number: Column) -> Column:
     """Round a float64 to float32, infinite where that ends."""
     # The cast itself gives infinity on Spark and fails on DuckDB.
-    infinite = F.when(number > 0, F.lit(float("inf"))).otherwise(F.lit(float("-inf")))
-    value = F.when(F.abs(number) < _FLOAT32_END, number).otherwise(infinite)
-    return F.when(number.isNotNull(), value).cast("float")
+    value = F.when(number >= _FLOAT32_END, F.lit(float("inf")))
+    value = value.when(number <= -_FLOAT32_END, F.lit(float("-inf")))
+    return value.otherwise(number).cast("float")
 
 
 def is_true(text: Column) -> Column:

@@ -16,7 +16,7 @@ from recommender.engines import F
 from recommender.errors import BadDataError, SnapshotError, TornFileError
 from recommender.locations import SUMMARY, join
 from recommender.schemas import QUARANTINE, conform
-from recommender.sources.lines import BLANK, BLOCK, POSITION, UNSETTLED, Parsed
+from recommender.sources.lines import BLANK, BLOCK, MILLISECONDS, POSITION, UNSETTLED, Parsed
 from recommender.sources.peek import gzip_fault, is_gzip_name
 from recommender.sources.snapshot import Snapshot
 
@@ -41,6 +41,7 @@ class Tally:
         by_file: bad lines by (file, reason).
         first: earliest timestamp of a good line, epoch seconds; None without one.
         last: latest timestamp of a good line.
+        milliseconds: good lines whose time was given in milliseconds.
         first_lines: (encoded file, block) -> number of the line at which the piece begins, less
             the position of its first row: line = this + position.
     """
@@ -51,6 +52,7 @@ class Tally:
     by_file: Counter[tuple[str, str]] = field(default_factory=Counter)
     first: int | None = None
     last: int | None = None
+    milliseconds: int = 0
     first_lines: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @property
@@ -72,6 +74,7 @@ def count_lines(parsed: Parsed) -> Tally:
         reason, n = row[c.REASON], row["n"]
         if reason is None:
             tally.good += n
+            tally.milliseconds += int(row[MILLISECONDS])
             tally.first = min(row["first"], row["first"] if tally.first is None else tally.first)
             tally.last = max(row["last"], row["last"] if tally.last is None else tally.last)
         elif reason == BLANK:
