@@ -8,13 +8,13 @@ import importlib.util
 import json
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
+from mutations import mutated
 from pyspark.sql import SparkSession
 
 from recommender import schemas, storage
@@ -115,87 +115,6 @@ def test_both_engines_make_the_same_dataset_quarantine_and_profile(
         assert len(table) > 10
 
 
-def _cut(rng: random.Random, line: bytes) -> bytes:
-    return line[: rng.randrange(len(line))]
-
-
-def _swap_types(rng: random.Random, line: bytes) -> bytes:
-    record = json.loads(line)
-    key = rng.choice(list(record))
-    values: list[Any] = [
-        None,
-        True,
-        -1,
-        0,
-        7.5,
-        1e300,
-        "",
-        " ",
-        "NaN",
-        "-",
-        [],
-        [1],
-        {},
-        {"a": [2]},
-    ]
-    record[key] = rng.choice([*values, "2017-02-30", "2016-02-29T23:59:60Z", str(record[key])])
-    return json.dumps(record).encode()
-
-
-def _repeat_key(rng: random.Random, line: bytes) -> bytes:
-    record = json.loads(line)
-    key, value = rng.choice(list(record.items()))
-    again = json.dumps({key: rng.choice([value, None, "other", 5])}).encode()
-    spelt = again if rng.random() < 0.8 else again.replace(b'"', b'"\\u00', 0)
-    return line[:-1] + b", " + spelt[1:] if rng.random() < 0.5 else again[:-1] + b", " + line[1:]
-
-
-def _giant(rng: random.Random, line: bytes) -> bytes:
-    size = rng.choice([300_000, 5_000, 1_001])
-    giant = rng.choice([b'"' + b"x" * size + b'"', b"9" * size, b"[" + b"1," * size + b"1]"])
-    return line[:-1] + b', "giant": ' + giant + b"}"
-
-
-def _break_utf8(rng: random.Random, line: bytes) -> bytes:
-    at = rng.randrange(len(line))
-    bad = rng.choice([b"\xff", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\xaf"])
-    return line[:at] + bad + line[at:]
-
-
-def _not_a_number(rng: random.Random, line: bytes) -> bytes:
-    record = json.loads(line)
-    key = rng.choice(list(record))
-    record[key] = "@@"
-    word = rng.choice([b"NaN", b"nan", b"-Infinity", b"Infinity", b"inf", b"-inf", b"INF", b"+1"])
-    return json.dumps(record).encode().replace(b'"@@"', word)
-
-
-def _nest(rng: random.Random, line: bytes) -> bytes:
-    depth = rng.choice([20, 498, 499, 500, 900, 1_100, 20_000])
-    left, right = rng.choice([(b"[", b"]"), (b'{"a":', b"}")])
-    inside = rng.choice([b"1", b'"]"', b"", b"[" * 600 + b"]" * 600])
-    closed = rng.choice([depth, depth, depth - 1])
-    return line[:-1] + b', "deep": ' + left * depth + inside + right * closed + b"}"
-
-
-def _punctuate(rng: random.Random, line: bytes) -> bytes:
-    """Put a sign, a control character or an escape anywhere."""
-    at = rng.randrange(len(line) + 1)
-    signs = [b",", b"}", b"{", b"]", b'"', b"\\", b"\\u0000", b"\\ud800", b"\t", b"\x00", b"\r"]
-    signs += [b"\xef\xbb\xbf", b"}{", b"},{", b", }", b":", b"'", b"\\u0041", b" ", b"/**/"]
-    return line[:at] + rng.choice(signs) + line[at:]
-
-
-MUTATIONS: list[Callable[[random.Random, bytes], bytes]] = [
-    _cut, _swap_types, _repeat_key, _giant, _break_utf8, _not_a_number, _nest, _punctuate,
-]  # fmt: skip
-
-
-def _mutated(lines: list[bytes], n: int, seed: int) -> list[bytes]:
-    rng = random.Random(seed)
-    return [rng.choice(MUTATIONS)(rng, rng.choice(lines)) for _ in range(n)]
-
-
 Settled = list[tuple[str, int, str | None, tuple[Any, ...]]]
 
 
@@ -235,16 +154,16 @@ def test_a_thousand_mutations_lose_no_line_and_part_no_engines(
     else:
         text = gzip.decompress((shared_data / SAMPLES[source]).read_bytes())
         lines = text.splitlines()[:300]
-    mutated = _mutated(lines, 250, seed=len(source))
+    odd = mutated(lines, 250, seed=len(source))
     raw = tmp_path / "raw"
     raw.mkdir()
-    (raw / "plain.json").write_bytes(b"\n".join(mutated[:125]))
-    (raw / "packed.json.gz").write_bytes(gzip.compress(b"\n".join(mutated[125:]) + b"\n"))
+    (raw / "plain.json").write_bytes(b"\n".join(odd[:125]))
+    (raw / "packed.json.gz").write_bytes(gzip.compress(b"\n".join(odd[125:]) + b"\n"))
     on_spark = _settle(SparkEngine(spark), raw, source, tmp_path / "q-spark")
     with duckdb_engine.engine() as engine:
         on_duckdb = _settle(engine, raw, source, tmp_path / "q-duckdb")
     (good, tally, bad), (good_2, tally_2, bad_2) = on_spark, on_duckdb
-    counted = sum(line.count(b"\n") + 1 for line in mutated)
+    counted = sum(line.count(b"\n") + 1 for line in odd)
     assert tally.raw == counted
     assert tally.raw == tally.good + tally.blank + len(bad)
     assert (len(good), len(bad)) == (tally.good, tally.bad.total())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from pyspark.sql import Row, SparkSession
 
 from recommender import storage
 from recommender.config import Preprocess
-from recommender.engines import Engine
+from recommender.engines import Engine, at_work, spark_engine
+from recommender.engines.spark_engine import SparkEngine
 from recommender.sources import SOURCES
 from recommender.sources.lines import BLANK, UNSETTLED, parse_lines
 from recommender.sources.quarantine import Tally, count_lines, write_quarantine
@@ -164,7 +166,62 @@ def test_bad_lines_keep_their_line_number_in_split_files_and_odd_names(
     assert (tally.raw, tally.good, tally.bad.total()) == (160, 156, 4)
 
 
+def test_times_in_milliseconds_are_counted(engine: Engine, tmp_path: Path) -> None:
+    times = [1500000000, 1500000000123, "1500000000123", "2017-07-14", 1500000000000000]
+    (tmp_path / "a.json").write_text("\n".join(_event(timestamp=time) for time in times))
+    lines = engine.read(storage.list_files(str(tmp_path)))
+    tally = count_lines(parse_lines(lines, SOURCES["events"], Preprocess(), LATEST))
+    assert (tally.good, tally.milliseconds) == (4, 2)
+
+
 def test_share_of_bad_lines_leaves_blank_ones_out() -> None:
     tally = Tally(good=98, blank=900)
     tally.bad["not_json"] = 2
     assert tally.bad_share == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_step_of_parsing_is_too_long_for_java_to_compile(
+    spark: SparkSession, tmp_path: Path, source: str
+) -> None:
+    # HotSpot interprets methods beyond 8,000 bytes: parsing took twice as long.
+    (tmp_path / "a.json").write_text(GOOD)
+    with at_work(SparkEngine(spark)) as at:
+        lines = at.read(storage.list_files(str(tmp_path)))
+        parsed = parse_lines(lines, SOURCES[source], Preprocess(), LATEST)
+        java: Any = spark.sparkContext._jvm
+        # What is kept has the plan that made it; Python has no face for generated code.
+        cached = parsed.first._jdf.queryExecution().withCachedData()
+        inner = cached.collectLeaves().head().cacheBuilder().cachedPlan()
+        text = java.org.apache.spark.sql.execution.debug.package.codegenString(inner)
+        parsed.release()
+    sizes = [int(n) for n in re.findall(r"maxMethodCodeSize:(\d+)", text)]
+    assert sizes
+    assert max(sizes) < 8000
+
+
+def test_a_huge_gzip_is_spread_once_unpacked_and_keeps_its_line_numbers(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark_engine, "_SPREAD_BYTES", 1)
+    lines = [GOOD] * 200
+    lines[76] = "oops"
+    (tmp_path / "one.json.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (tmp_path / "plain.json").write_text(GOOD)
+    spark.conf.set("spark.sql.shuffle.partitions", "5")
+    try:
+        with at_work(SparkEngine(spark)) as at:
+            read = at.read(storage.list_files(str(tmp_path)))
+            parts = [len(part) for part in read.select("file").rdd.glom().collect()]
+            parsed = parse_lines(read, SOURCES["events"], Preprocess(), LATEST)
+            tally = count_lines(parsed)
+            write_quarantine(parsed, tally, str(tmp_path / "quarantine"))
+            parsed.release()
+    finally:
+        spark.conf.unset("spark.sql.shuffle.partitions")
+    assert (sum(parts), len(parts)) == (201, 6)
+    assert max(parts) < 80
+    (part,) = (tmp_path / "quarantine").glob("part-*.json.gz")
+    (bad,) = map(json.loads, gzip.decompress(part.read_bytes()).splitlines())
+    assert (bad["file"], bad["line"]) == ("one.json.gz", 77)
+    assert (tally.raw, tally.good) == (201, 200)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from recommender.config import Preprocess
-from recommender.engines import Engine
+from recommender.engines import Engine, at_work
+from recommender.engines.spark_engine import SparkEngine
 from recommender.preprocessing import profiling
 from recommender.preprocessing.cleaning import deduplicate, minimum_support
 from recommender.preprocessing.encoding import encode, item_ids, known, user_ids
 from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
-from recommender.schemas import PARSED
+from recommender.schemas import ITEMS, PARSED, USERS
 
 CUTS = Cuts(train_until=100, fit_until=200, data_until=300)
 Interaction = tuple[str, str, int, float]
@@ -122,3 +125,66 @@ def test_rows_of_unknown_users_or_items_are_counted_not_encoded(engine: Engine) 
     }  # fmt: skip
     pairs = {(r["window"], r["user"], r["item"]) for r in known(encoded).collect()}
     assert pairs == {("train", 0, 0), ("train", 1, 1), ("validation", 0, 1), ("test", 0, 1)}
+
+
+def test_ids_that_look_damaged_are_counted_and_kept(engine: Engine) -> None:
+    users = engine.frame([(0, " a"), (1, "b\u00a0"), (2, "c d")], USERS)
+    ids = ["0000031852", "31852", "7", "B000FA64PA", "B1 ", "12345678901"]
+    items = engine.frame(list(enumerate(ids)), ITEMS)
+    assert profiling.id_facts(users, items, digits=10) == {
+        "users_with_blanks": 2,
+        "items_with_blanks": 1,
+        "items_without_zeros": 2,  # 31852 and 7
+        "items_split_by_zeros": 1,  # 0000031852
+    }
+    assert profiling.id_facts(users, items, digits=None)["items_without_zeros"] is None
+
+
+def _skewed(rows: int) -> list[Interaction]:
+    """One user and one item with three tenths of the rows each, the rest even."""
+    out = []
+    for n in range(rows):
+        user = "hot" if n % 10 < 3 else f"u{n % 4001}"
+        item = "hot" if 3 <= n % 10 < 6 else f"i{n % 5003}"
+        out.append((user, item, 50 + n % 97, 1.0))
+    return out
+
+
+def _largest_shares(spark: SparkSession) -> list[float]:
+    """For each stage that read more than 5,000 records: the share of them that its largest task read."""
+    java: Any = spark.sparkContext._jsc
+    store, shares = java.sc().statusStore(), []
+    for stage in range(java.sc().dagScheduler().nextStageId()):
+        found = store.taskList(stage, 0, 1000)
+        tasks = [found.apply(n) for n in range(found.size())]
+        metrics = [task.taskMetrics().get() for task in tasks if task.taskMetrics().isDefined()]
+        read = [
+            m.shuffleReadMetrics().recordsRead() + m.inputMetrics().recordsRead() for m in metrics
+        ]
+        if len(read) > 1 and sum(read) > 5000:
+            shares.append(max(read) / sum(read))
+    return shares
+
+
+def test_a_user_and_an_item_with_a_third_of_the_rows_make_no_task_run_alone(
+    spark: SparkSession,
+) -> None:
+    spark.conf.set("spark.sql.shuffle.partitions", "8")
+    spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", "false")
+    try:
+        with at_work(SparkEngine(spark)) as at:
+            frame = at.frame(_skewed(20_000), PARSED).repartition(8)
+            windowed = at.keep(deduplicate(assign_windows(frame, CUTS)))
+            supported = minimum_support(fit_rows(windowed), 2, 2)
+            users, items = user_ids(supported.pairs), item_ids(supported.pairs)
+            encoded = at.keep(encode(windowed, users.table, items.table))
+            facts = profiling.window_facts(encoded)
+            shares = _largest_shares(spark)
+    finally:
+        spark.conf.unset("spark.sql.shuffle.partitions")
+        spark.conf.unset("spark.sql.adaptive.coalescePartitions.enabled")
+    assert min(facts["train"][f"top_{what}_rows"] for what in ("user", "item")) > 1000
+    assert len(shares) > 5
+    assert (
+        max(shares) < 0.25
+    )  # a fair task has an eighth; by key one would have three tenths and more

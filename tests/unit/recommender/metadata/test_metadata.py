@@ -16,6 +16,7 @@ from botocore.exceptions import ResponseStreamingError
 from botocore.response import StreamingBody
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import mutated
 
 from recommender import storage
 from recommender.errors import BadDataError
@@ -230,6 +231,24 @@ def test_every_line_is_accounted_for(tmp_path: Path) -> None:
         {"file": "items/b.json.gz", "line": 2, "reason": "item_id_missing",
          "raw": '{"title": "no id"}'},
     ]  # fmt: skip
+
+
+def test_a_thousand_mutations_lose_no_line_of_metadata(tmp_path: Path) -> None:
+    texts = [repr(META_2014), *(json.dumps(r) for r in (META_2014, META_2018, META_2023, EVENT))]
+    lines = [text.encode() for text in texts]
+    odd = [mutated(lines, 125, seed) for seed in range(8)]
+    raw = tmp_path / "raw" / "items"
+    raw.mkdir(parents=True)
+    for number, some in enumerate(odd):
+        (raw / f"{number}.json.gz").write_bytes(gzip.compress(b"\n".join(some) + b"\n"))
+    profile = run(tmp_path, str(tmp_path / "raw"))
+    bad = sum(profile["quarantined"].values())
+    kept = gzip.decompress((tmp_path / "quarantine/items/part-00000.json.gz").read_bytes())
+    places = {(row["file"], row["line"]) for row in map(json.loads, kept.splitlines())}
+    assert profile["lines"] == sum(line.count(b"\n") + 1 for some in odd for line in some)
+    assert profile["lines"] - profile["blank"] - bad == profile["items"] + profile["duplicates"]
+    assert len(places) == len(kept.splitlines()) == bad
+    assert min(bad, profile["duplicates"]) > 300  # both outcomes were tried
 
 
 def test_of_several_lines_the_fullest_wins_in_any_order(tmp_path: Path) -> None:

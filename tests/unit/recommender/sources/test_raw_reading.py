@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ KEYS, IDS = ("user", "n"), ("user",)
 
 def _lines(path: Path) -> list[bytes]:
     found = blocks.read_blocks(FileInfo(str(path), path.stat().st_size))
-    return [line.rstrip(b"\n") for block in found for line in block.lines.cast("binary").to_pylist()]
+    return [
+        line.rstrip(b"\n") for block in found for line in block.lines.cast("binary").to_pylist()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -136,3 +139,28 @@ def test_duckdb_reads_from_s3_and_seals_its_dataset_there(s3: str, tmp_path: Pat
     kept = storage.read(f"{s3}/run/quarantine/part-00000.json.gz").data
     bad = {"file": "a.json.gz", "line": 541, "reason": "not_an_object", "raw": "oops"}
     assert json.loads(gzip.decompress(kept)) == bad
+
+
+@pytest.mark.parametrize("torn", [True, False], ids=["an error", "the reader's going away"])
+def test_threads_end_with_the_reading_however_it_ends(tmp_path: Path, torn: bool) -> None:
+    line = b'{"user": "u"}\n'
+    for n in range(6):  # far more blocks than are read ahead
+        (tmp_path / f"{n}.json").write_bytes(line * 700_000)
+    files = [FileInfo(str(path), path.stat().st_size) for path in sorted(tmp_path.iterdir())]
+    if torn:
+        broken = tmp_path / "torn.json.gz"
+        broken.write_bytes(gzip.compress(line * 1000)[:-9])
+        files.insert(3, FileInfo(str(broken), broken.stat().st_size))
+    before = set(threading.enumerate())
+    found = iter(blocks.Reader(files))
+    next(found)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    if torn:
+        with pytest.raises(TornFileError, match=r"torn\.json\.gz"):
+            list(found)
+    else:
+        found.close()  # type: ignore[attr-defined]  # it is a generator
+    for thread in threads:
+        thread.join(timeout=30)
+    assert not any(thread.is_alive() for thread in threads)
