@@ -53,8 +53,8 @@ env: setup ## What a shell needs to talk to that embedded AWS: eval "$$(make env
 recsys: setup ## The models' command line there: make recsys ARGS="list"
 	@$(BIN)/python -m demo.services recsys $(ARGS)
 
-plan: setup ## What a run would ask for and cost: make plan RECOMMENDER=complete_journey ENVIRONMENT=aws [DAG=recommend]
-	@$(BIN)/python -m recsys_emr.plan $(RECOMMENDER) $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT)) $(if $(DAG),--dag $(DAG))
+plan: setup ## What a run would ask for and cost: make plan RECOMMENDER=complete_journey ENVIRONMENT=aws [DAG=recommend] [SIZE="ROWS USERS ITEMS"]
+	@$(BIN)/python -m recsys_emr.plan $(RECOMMENDER) $(if $(ENVIRONMENT),--environment $(ENVIRONMENT)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT)) $(if $(DAG),--dag $(DAG)) $(if $(SIZE),--size $(SIZE))
 
 prices: setup ## Refresh the price table from AWS (needs credentials): make prices ENVIRONMENT=aws
 	@$(BIN)/python -m recsys_emr.price_list $(if $(ENVIRONMENT),--environment $(ENVIRONMENT))

@@ -27,13 +27,15 @@ than the champion's never replaces the champion, unless *Allow replacing a newer
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, XComArg, get_current_context, task
 
 from recommender import config, environment
 from recommender.config import Recommender
+from recommender.objective import Choice
 from recsys_emr import approval, dag_parts, examination, pipeline, spending, telling
+from recsys_emr import plan as planning
 from recsys_emr.costs import Allowance
 from recsys_emr.deciding import Gate, Publish
 from recsys_emr.sensors import WaitForSnapshot
@@ -75,9 +77,10 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
 
         @task(trigger_rule=dag_parts.AFTER_PRICE)
         def plan_train(run: dict[str, Any], spent: list[dict[str, Any]]) -> dict[str, Any]:
-            """Hold the budget, find the champion, write down the jobs of the training cluster."""
-            spending.hold_budget(settings, spent)
-            return pipeline.plan_train(settings, run, current_params(), spent)
+            """Choose engine and shape, hold the budget, write down the training cluster's jobs."""
+            chosen = pipeline.choose_engine(settings, run, current_params())
+            spending.hold_budget(settings, spent, chosen["shape"])
+            return pipeline.plan_train(settings, run, current_params(), spent, chosen)
 
         @task
         def read_metrics(run: dict[str, Any]) -> dict[str, Any]:
@@ -101,13 +104,13 @@ def retrain(settings: Recommender, config_file: Path, max_active_runs: int) -> D
             shapes.preprocess,
             code,
             to_preprocess,
-            Allowance(budget, (shapes.train,)),
+            Allowance(budget, (planning.training_shape(settings, settings.train.engine),)),
         )
         profile = read_profile(run)
         checked, new = examined(settings, run, code)
-        to_train = plan_train(run, [paid])
+        to_train: Any = plan_train(run, [paid])
         train, paid_too = dag_parts.on_cluster(
-            "train", shapes.train, code, to_train, Allowance(budget)
+            "train", to_train["shape"], code, to_train, Allowance(budget)
         )
         metrics = read_metrics(run)
         verdict = Gate(
@@ -248,6 +251,14 @@ def params(settings: Recommender) -> dict[str, Param]:
             title="Minimum uplift",
             description="Share by which Recall@K has to beat the strongest popularity baseline "
             "(0.02 is 2 %).",
+        ),
+        "engine": Param(
+            settings.train.engine,
+            type="string",
+            enum=list(get_args(Choice)),
+            title="Engine",
+            description="What fits ALS: implicit in the memory of one machine, spark on a cluster, "
+            "auto whichever holds the data. The log of plan_train says why.",
         ),
         "search_trials": Param(
             search.trials if search else None,

@@ -18,7 +18,7 @@ from recommender import storage
 from recommender.checks import Limits
 from recommender.errors import ConfigError, NotFoundError
 from recommender.gate import Policy
-from recommender.objective import IMPLICIT, SPARK, Als, Engine, refusals
+from recommender.objective import IMPLICIT, SPARK, Als, Choice, Engine, refusals
 from recommender.settings import Settings
 
 __all__ = ["Als", "Engine", "Recommender", "Search", "Settings", "Train", "load", "parse"]
@@ -167,9 +167,9 @@ class Train(Settings):
     """Models that are fitted and measured beside ALS each night; ``popularity`` has to be one, as
     unknown users get it. ``gate.baselines`` names those that ALS must beat."""
 
-    engine: Engine = IMPLICIT
-    """What fits ALS: ``implicit`` in the memory of one machine, ``spark`` on a cluster, for what does
-    not fit there."""
+    engine: Choice = IMPLICIT
+    """What fits ALS: ``implicit`` in the memory of one machine; ``spark`` on a cluster, for what does
+    not fit there; ``auto`` chooses between them by the size of the data."""
 
     als: Als = Als()
     """The setting of ``implicit`` to start from, or to use as it is when ``search`` is null."""

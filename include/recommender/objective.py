@@ -19,8 +19,10 @@ from pydantic import Field
 from recommender.settings import Settings
 
 Engine = Literal["implicit", "spark"]
+Choice = Literal["implicit", "spark", "auto"]
 IMPLICIT: Engine = "implicit"
 SPARK: Engine = "spark"
+AUTO: Choice = "auto"
 
 
 class Als(Settings):

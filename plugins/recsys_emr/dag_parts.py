@@ -28,7 +28,7 @@ AFTER_PRICE = "none_failed"
 
 def on_cluster(
     stage: str,
-    shape: str,
+    shape: Any,  # noqa: ANN401 - a name, or an XComArg
     code: Any,  # noqa: ANN401 - an XComArg
     plan: Any,  # noqa: ANN401 - an XComArg
     allowance: Allowance,
@@ -47,8 +47,8 @@ def on_cluster(
     """
 
     @task(trigger_rule="all_done")  # a cluster that failed has cost money, too
-    def price() -> dict[str, Any]:
-        """Say what the stage's clusters have cost: one, or more after a retry."""
+    def price(shape: str | None) -> dict[str, Any]:
+        """Say what the stage's clusters have cost: one, or more after a retry; none without a plan."""
         return spending.price_stage(stage, shape, get_current_context())
 
     with TaskGroup(group_id=stage):
@@ -63,7 +63,7 @@ def on_cluster(
             allowance=allowance,
             execution_timeout=None,  # it would count the hours of the wait; the shape has its own
         )
-        paid: Any = price()
+        paid: Any = price(shape)
         terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output, stage=stage)
         submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
     return wait, paid

@@ -58,6 +58,7 @@ class MeasureAgain(WaitForCluster):
         spent: Any = (),  # noqa: ANN401 - XComArgs until the task runs
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
+        # Until the task runs and looks which one the training took.
         shape = recommender.clusters.train
         super().__init__(cluster_id=None, plan=None, shape=shape, code=code, **kwargs)
         self.recommender = recommender
@@ -84,7 +85,7 @@ class MeasureAgain(WaitForCluster):
             )
             raise AirflowFailException(message)
         env, paid = environment.load(), self._paid(context)
-        spending.hold_budget(self.recommender, paid)
+        spending.hold_budget(self.recommender, paid, self.shape)
         champion = pipeline.champion_uri(self.recommender)
         self.stage = f"measure_for_{self.task_id}_{len(rounds) + 1}"
         self.plan = {**stages.measure(self.paths, context["params"], champion), "spent": paid}
@@ -120,6 +121,7 @@ class MeasureAgain(WaitForCluster):
         """Come back to the measurement that is under way: this is another process."""
         current = self._rounds(context)[-1]
         self.stage, self.cluster_id = current["stage"], current["cluster_id"]
+        self._take_shape(context)
         self.plan = current["plan"]
         return super().resume_execution(next_method, next_kwargs, context)
 
@@ -127,7 +129,12 @@ class MeasureAgain(WaitForCluster):
         ti = context["ti"]
         return ti.xcom_pull(task_ids=ti.task_id, key=ROUNDS_KEY) or []
 
+    def _take_shape(self, context: Context) -> None:
+        """Measure on the shape that the training took: what was trained on it may fit no other."""
+        self.shape = context["ti"].xcom_pull(task_ids="plan_train", key="shape") or self.shape
+
     def _paid(self, context: Context) -> list[dict[str, Any]]:
+        self._take_shape(context)
         priced = [
             spending.price_stage(one["stage"], self.shape, context) for one in self._rounds(context)
         ]
@@ -179,7 +186,12 @@ class Publish(MeasureAgain):
         answered = pull(task_ids=self.asked, key="decision") if self.asked else None
         return self._publish(context, answered or self.decision)
 
+    def _take_shape(self, context: Context) -> None:
+        """Measure on the shape that the training took: what was trained on it may fit no other."""
+        self.shape = context["ti"].xcom_pull(task_ids="plan_train", key="shape") or self.shape
+
     def _paid(self, context: Context) -> list[dict[str, Any]]:
+        self._take_shape(context)
         self.spent = self.decision["cost"]["stages"]  # with what the gate had measured again
         return super()._paid(context)
 

@@ -38,7 +38,7 @@ class SubmitCluster(BaseOperator):
         plan: what ``plan_*`` returned; "steps" are jobs in order, each {"job", "arguments"}.
     """
 
-    template_fields: Sequence[str] = ("code", "plan")
+    template_fields: Sequence[str] = ("shape", "code", "plan")
     operator_extra_links = (links.ClusterLink(), links.LogsLink())
     ui_color = "#e6f2ff"
 
@@ -46,7 +46,7 @@ class SubmitCluster(BaseOperator):
         self,
         *,
         stage: str,
-        shape: str,
+        shape: Any,  # noqa: ANN401 - a name, or an XComArg until the task runs
         code: Any,  # noqa: ANN401 - an XComArg until the task runs
         plan: Any,  # noqa: ANN401 - an XComArg until the task runs
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from airflow.sdk.exceptions import AirflowFailException
 
 from recommender import environment, gate, manifest, registry, storage
-from recommender.clusters import staging
+from recommender.clusters import sizing, staging
 from recommender.config import Recommender
 from recommender.errors import ConflictError, RecommenderError, ReportError, StorageError
 from recommender.lake import snapshots
 from recommender.locations import PROFILE, REPORT, SEARCH, VERIFICATION, Locations, join
 from recommender.registry import windows
-from recommender.training import kept_setting
+from recommender.training import engine_choice, kept_setting
 from recsys_emr import costs, stages
 from recsys_emr import plan as planning
 
@@ -131,17 +131,33 @@ def plan_preprocess(run: dict[str, Any]) -> dict[str, Any]:
 
 
 @named_errors_are_final
+def choose_engine(
+    recommender: Recommender, run: dict[str, Any], params: dict[str, Any]
+) -> dict[str, Any]:
+    """Choose what fits ALS, and on which shape, by the size of the prepared data; say why."""
+    name = recommender.clusters.train
+    machine = sizing.of_shape(name, environment.load().shape(name))
+    size = engine_choice.size_of(read_json(run["dataset"], PROFILE))
+    chosen = engine_choice.choose(params["engine"], size, recommender.train, machine)
+    log.info("engine %s", chosen.why)
+    return {**chosen.to_json(), "shape": planning.training_shape(recommender, chosen.engine)}
+
+
+@named_errors_are_final
 def plan_train(
     recommender: Recommender,
     run: dict[str, Any],
     params: dict[str, Any],
     spent: list[dict[str, Any]],
+    chosen: dict[str, Any],
 ) -> dict[str, Any]:
-    """Find the champion to stand against; return the jobs of the training cluster.
+    """Find the champion to stand against; return the jobs of the training cluster and its shape.
 
     Beside them goes what has been spent: a further attempt is held against the budget.
     """
-    return {**stages.train(run, params, champion_uri(recommender)), "spent": spent}
+    champion = champion_uri(recommender)
+    jobs = stages.train(run, params, champion, chosen["engine"], chosen["why"])
+    return {**jobs, "spent": spent, "shape": chosen["shape"], "engine": chosen}
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recommender import config, environment
-from recommender.clusters import pricing, staging
+from recommender.clusters import pricing, sizing, staging
 from recommender.clusters.pricing import Cost
 from recommender.clusters.staging import StagedCode
 from recommender.config import Recommender
@@ -24,6 +24,9 @@ from recommender.environment import Environment
 from recommender.errors import RecommenderError
 from recommender.lake import snapshots
 from recommender.locations import join, run_key
+from recommender.objective import IMPLICIT, SPARK, Choice, Engine
+from recommender.training import engine_choice
+from recommender.training.engine_choice import Size
 from recsys_emr import costs, policies, stages
 from recsys_emr.job_flow import Stage, Step, run_job_flow
 
@@ -58,7 +61,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold what a run would do, read, write and cost."""
+    """Hold what a run would do, read, write and cost; ``engine`` says what fits ALS, and why."""
 
     stages: tuple[StagePlan, ...]
     paths: dict[str, str]
@@ -66,6 +69,7 @@ class Plan:
     budget_usd: float | None
     prices_as_of: dt.date
     simulated: bool
+    engine: str | None = None
 
     @property
     def expected(self) -> Cost:
@@ -86,6 +90,7 @@ class Plan:
             "budget_usd": self.budget_usd,
             "prices_as_of": self.prices_as_of.isoformat(),
             "simulated": self.simulated,
+            "engine": self.engine,
             "stages": [stage.to_json() for stage in self.stages],
             "paths": self.paths,
         }
@@ -110,6 +115,8 @@ class Plan:
             yield f"  {name:<12} {uri}"
 
     def _prices(self) -> Iterator[str]:
+        if self.engine:
+            yield f"engine {self.engine}"
         yield "expected cost"
         yield f"  {'stage':<12} {'expected':>9} {'limit':>9}  cost expected, and at the limit"
         for stage in self.stages:
@@ -132,8 +139,11 @@ def make(
     run_id: str,
     params: Mapping[str, Any],
     champion: str | None,
+    size: Size | None = None,
 ) -> Plan:
     """Plan a run; the requests are those that the run itself would send.
+
+    Only the prepared data tells which engine ``auto`` chooses, and the reason that is recorded.
 
     Args:
         env: the environment.
@@ -143,14 +153,23 @@ def make(
         run_id: of the DAG run.
         params: the run's Params.
         champion: directory of the version in use; None before the first.
+        size: what there will be to fit; None as long as nobody knows.
 
     Raises:
         ConfigError: a shape, a request or the price table is wrong.
     """
     code = staging.planned(env.locations, config_file)
-    jobs = {"preprocess": stages.preprocess(run), "train": stages.train(run, params, champion)}
+    engine, why = planned_engine(env, recommender, params["engine"], size)
+    jobs = {
+        "preprocess": (recommender.clusters.preprocess, stages.preprocess(run)),
+        "train": (
+            training_shape(recommender, engine),
+            stages.train(run, params, champion, engine, why),
+        ),
+    }
     paths = _paths(env, recommender, code, run)
-    return _plan(env, recommender, f"retrain_{recommender.name}", run_id, code, jobs, paths)
+    plan = _plan(env, recommender, f"retrain_{recommender.name}", run_id, code, jobs, paths)
+    return replace(plan, engine=why)
 
 
 def make_recommend(
@@ -164,7 +183,7 @@ def make_recommend(
 ) -> Plan:
     """Plan a run that makes everyone's lists; arguments and errors as of ``make``."""
     code = staging.planned(env.locations, config_file)
-    jobs = {"recommend": stages.recommend(run, params)}
+    jobs = {"recommend": (recommender.clusters.recommend, stages.recommend(run, params))}
     paths = {
         "version": run["version_uri"],
         "dataset": run["dataset"],
@@ -182,13 +201,13 @@ def _plan(
     dag_id: str,
     run_id: str,
     code: StagedCode,
-    jobs: Mapping[str, Mapping[str, Any]],
+    jobs: Mapping[str, tuple[str, Mapping[str, Any]]],
     paths: dict[str, str],
 ) -> Plan:
     return Plan(
         stages=tuple(
-            _stage(env, recommender, Stage(dag_id, run_id, name), code, job)
-            for name, job in jobs.items()
+            _stage(env, shape, Stage(dag_id, run_id, name), code, job)
+            for name, (shape, job) in jobs.items()
         ),
         paths=paths,
         policies=policies.documents(env),
@@ -196,6 +215,32 @@ def _plan(
         prices_as_of=pricing.load(env.emr.region).as_of,
         simulated=env.simulated,
     )
+
+
+def planned_engine(
+    env: Environment, recommender: Recommender, asked: Choice, size: Size | None
+) -> tuple[Engine, str]:
+    """Return the engine and why; without a size, ``auto`` is planned as one machine's.
+
+    Raises:
+        ConfigError: the engine asked for does not hold that much.
+    """
+    name = recommender.clusters.train
+    machine = sizing.of_shape(name, env.shape(name))
+    if size is not None:
+        chosen = engine_choice.choose(asked, size, recommender.train, machine)
+        return chosen.engine, chosen.why
+    if asked != "auto":
+        return asked, f"{asked}, asked for"
+    millions = engine_choice.capacity(machine) / 1e6
+    why = f"up to about {millions:,.0f} M rows fit the {machine.name}, users and items left out"
+    return IMPLICIT, f"{IMPLICIT}, planned: auto chooses once the data is prepared; {why}"
+
+
+def training_shape(recommender: Recommender, engine: Choice) -> str:
+    """Return the shape on which an engine fits; ``auto`` is taken for one machine's."""
+    shapes = recommender.clusters
+    return shapes.train_distributed if engine == SPARK else shapes.train
 
 
 def planned_run(
@@ -239,17 +284,17 @@ def default_params(recommender: Recommender) -> dict[str, Any]:
     """Return the Params that decide the jobs, as the trigger form offers them."""
     search = recommender.train.search
     trials = search.trials if search else None
-    return {"k": recommender.evaluate.k, "search_trials": trials, "wide_search": False}
+    return {
+        "k": recommender.evaluate.k,
+        "search_trials": trials,
+        "wide_search": False,
+        "engine": recommender.train.engine,
+    }
 
 
 def _stage(
-    env: Environment,
-    recommender: Recommender,
-    owner: Stage,
-    code: StagedCode,
-    job: Mapping[str, Any],
+    env: Environment, name: str, owner: Stage, code: StagedCode, job: Mapping[str, Any]
 ) -> StagePlan:
-    name: str = getattr(recommender.clusters, owner.name)
     shape = env.shape(name)
     table = pricing.load(env.emr.region)
     steps = [Step(step["job"], step["arguments"]) for step in job["steps"]]
@@ -287,6 +332,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--environment", default=None, help="default: RECSYS_ENVIRONMENT, or local")
     parser.add_argument("--snapshot", default=None, help="YYYY-MM-DD; default: today")
     parser.add_argument("--dag", default="retrain", choices=("retrain", "recommend"))
+    parser.add_argument(
+        "--size",
+        nargs=3,
+        type=int,
+        metavar=("ROWS", "USERS", "ITEMS"),
+        help="what there will be to fit, for the choice of the engine",
+    )
     asked = parser.parse_args(arguments)
     try:
         file = environment.config_directory() / "recommenders" / f"{asked.recommender}.yaml"
@@ -299,7 +351,10 @@ def main(arguments: list[str] | None = None) -> int:
             today = dt.datetime.now(dt.UTC).date()
             date = snapshots.parse_date(asked.snapshot) if asked.snapshot else today
             run, params = planned_run(env, recommender, date, "plan"), default_params(recommender)
-            plan = make(env, recommender, file, run, run_id="plan", params=params, champion=None)
+            size = Size(*asked.size) if asked.size else None
+            plan = make(
+                env, recommender, file, run, run_id="plan", params=params, champion=None, size=size
+            )
         print(plan.text())
         print(
             "made from configuration alone: a run has its own id in names and paths, and compares"

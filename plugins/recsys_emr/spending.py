@@ -85,19 +85,20 @@ def _tell(make: Callable[[], planning.Plan]) -> dict[str, Any]:
     return plan.to_json()
 
 
-def hold_budget(recommender: Recommender, spent: list[dict[str, Any]]) -> None:
+def hold_budget(recommender: Recommender, spent: list[dict[str, Any]], shape: str) -> None:
     """Refuse to train when that would exceed the budget, by what the stages before really cost.
 
     Args:
         recommender: its configuration.
         spent: what ``price_stage`` returned for the stages that have run.
+        shape: of the training cluster.
 
     Raises:
         AirflowFailException: it would, or nobody knows; no retry mends that.
     """
     env = environment.load()
     try:
-        to_come = costs.expected(env, recommender.clusters.train, pricing.load(env.emr.region))
+        to_come = costs.expected(env, shape, pricing.load(env.emr.region))
         costs.check_budget(recommender.budget_usd, spent, [to_come])
     except (ConfigError, costs.BudgetError) as error:
         raise AirflowFailException(str(error)) from error
@@ -133,8 +134,10 @@ def hold_attempt(
     costs.check_budget(allowance.usd, [*spent, so_far], to_come)
 
 
-def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
+def price_stage(stage: str, shape: str | None, context: Context) -> dict[str, Any]:
     """Return what a stage's clusters have cost: those of all its attempts, well ended or not.
+
+    Without a shape the stage was never planned: then there is no cluster, or its price is unknown.
 
     A price that cannot be had does not fail a run, but is not zero either: after the last retry it
     is unknown, and a budget refuses to go on with that.
@@ -159,9 +162,11 @@ def price_stage(stage: str, shape: str, context: Context) -> dict[str, Any]:
 
 
 def _cost_of(
-    client: EMRClient, ids: Iterable[str], env: Environment, shape: str, table: PriceTable
+    client: EMRClient, ids: Iterable[str], env: Environment, shape: str | None, table: PriceTable
 ) -> Cost:
     """Add up what clusters of one shape have cost until now."""
+    if shape is None:
+        return pricing.add(Cost(None, 0.0, (f"cluster {cluster_id}",)) for cluster_id in ids)
     now, shaped = dt.datetime.now(dt.UTC), env.shape(shape)
     lives = [costs.read_usage(client, cluster_id, shaped, now) for cluster_id in ids]
     return pricing.add(pricing.cost(usage, table) for usage in lives)

@@ -16,7 +16,11 @@ def preprocess(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(
-    run: Mapping[str, Any], params: Mapping[str, Any], champion: str | None
+    run: Mapping[str, Any],
+    params: Mapping[str, Any],
+    champion: str | None,
+    engine: str,
+    why: str,
 ) -> dict[str, Any]:
     """Return the jobs of the training cluster: fit, measure beside others, load and ask again.
 
@@ -24,10 +28,13 @@ def train(
         run: what ``resolve_run`` returned.
         params: the run's Params; ``k``, ``search_trials`` and ``wide_search`` are used.
         champion: directory of the version in use; None before the first.
+        engine: what fits ALS.
+        why: what speaks for it, for the record.
     """
     overrides = _overrides(params)
     fit = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
-    fit += ["--study", run["study"], "--kept-setting", run["setting"]]
+    fit += ["--set", f"train.engine={engine}"]
+    fit += ["--study", run["study"], "--kept-setting", run["setting"], "--engine-why", why]
     if params["wide_search"]:
         fit += ["--wide"]
     if champion:

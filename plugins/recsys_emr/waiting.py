@@ -60,7 +60,7 @@ class WaitForCluster(BaseOperator):
         allowance: what the run may cost, held before each further attempt.
     """
 
-    template_fields: Sequence[str] = ("cluster_id", "plan", "code")
+    template_fields: Sequence[str] = ("cluster_id", "shape", "plan", "code")
     operator_extra_links = (links.ClusterLink(), links.LogsLink())
     ui_color = "#e6f2ff"
 
@@ -68,7 +68,7 @@ class WaitForCluster(BaseOperator):
         self,
         *,
         cluster_id: Any,  # noqa: ANN401 - an XComArg until the task runs
-        shape: str,
+        shape: Any,  # noqa: ANN401 - a name, or an XComArg until the task runs
         plan: Any,  # noqa: ANN401 - an XComArg until the task runs
         stage: str | None = None,
         code: Any = None,  # noqa: ANN401 - an XComArg until the task runs

@@ -64,7 +64,7 @@ def request_of(env: Environment, shape: str) -> dict[str, Any]:
     champion = env.locations.version("complete_journey", "2017-11-30-00000000")
     plan = {
         "preprocess": stages.preprocess(run_of(env)),
-        "train": stages.train(run_of(env), PARAMS, champion),
+        "train": stages.train(run_of(env), PARAMS, champion, "implicit", "implicit, asked for"),
     }[stage]
     steps = [Step(step["job"], step["arguments"]) for step in plan["steps"]]
     owner = Stage("retrain_complete_journey", RUN_ID, stage)

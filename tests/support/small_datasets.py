@@ -104,16 +104,19 @@ def build(tmp_path: Path) -> Build:
         **replaced: dict[str, np.ndarray],
     ) -> str:
         root = tmp_path / name
+        sizes: dict[str, Any] = {}
         for window in WINDOWS:
             columns: dict[str, Any] = replaced.get(window) or draw_rows(window, seed)
             columns["timestamp"] = columns["timestamp"] + shift_days * DAY
             _write(root / window, pa.table(columns))
+            sizes[window] = {"rows": len(columns["timestamp"])}
         _write(root / "users", _ids("user", USERS, "u"))
         _write(root / "items", _ids("item", ITEMS, prefix + "i"))
         profile = {
             "fit_until": (WINDOWS["validation"][1] + shift_days) * DAY,
             "users": USERS,
             "items": ITEMS,
+            "windows": sizes,
             "cold": {"validation": {"rows": 3}, "test": {"rows": 7}},
         }
         (root / "profile.json").write_text(json.dumps(profile))

@@ -103,6 +103,7 @@ def _add_training(report: dict[str, Any], candidate: Candidate, champion: Candid
     report["training"] = {
         "validation_curve": noted.get("validation_curve", []),
         "train_loss": noted.get("train_loss"),
+        "engine": candidate.about.get("engine"),
     }
     report["left_out"] = noted.get("left_out", {})
 

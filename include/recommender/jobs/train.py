@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from recommender import artifact, history, storage, titles
 from recommender.artifact import Candidate
+from recommender.clusters import sizing
 from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
 from recommender.errors import ConfigError
@@ -27,7 +29,8 @@ from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
 from recommender.locations import SEARCH, SUMMARY
 from recommender.objective import IMPLICIT
-from recommender.training import contenders, kept_setting, plans, study
+from recommender.training import contenders, engine_choice, kept_setting, plans, study
+from recommender.training.engine_choice import Chosen
 from recommender.training.kept_setting import Question
 from recommender.training.plans import Plan
 from recommender.training.study import Study
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="what the last wide search has found; need not exist",
     )
     add("--wide", action="store_true", help="search widely even if the kept setting serves")
+    add("--engine-why", metavar="TEXT", help="why train.engine was chosen, for the record")
     add(
         "--study",
         type=cli.location,
@@ -66,11 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
-    if recommender.train.engine != IMPLICIT:
-        message = (
-            f"train.engine: expected {IMPLICIT} in this version, found {recommender.train.engine}"
-        )
-        raise ConfigError(message)
     inputs = [arguments.dataset, arguments.champion, arguments.kept_setting]
     outputs = [uri for uri in (arguments.output, arguments.study) if uri]
     require_apart(outputs, [uri for uri in inputs if uri])
@@ -78,6 +77,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     clear(arguments.output, lambda name: name in artifact.OWN)
     began = time.monotonic()
     dataset = open_dataset(arguments.dataset)
+    chosen = _engine(dataset, recommender, arguments.engine_why)
     asked = plans.question(recommender, dataset.fit_until)
     kept = kept_setting.read(arguments.kept_setting) if arguments.kept_setting else None
     plan = plans.plan(recommender, asked, kept, wide=arguments.wide)
@@ -89,7 +89,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         Study(arguments.study, _study_key(dataset, recommender, plan)),
         _warm_start(dataset, arguments.champion),
     )
-    facts = _facts(recommender, dataset, trained)
+    facts = {**_facts(recommender, dataset, trained), "engine": chosen.to_json()}
     candidate = Candidate(trained.models, dataset.users, dataset.items, facts)
     with tempfile.TemporaryDirectory(prefix="recsys-") as name:
         directory = Path(name)
@@ -101,6 +101,22 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         storage.write_json(str(directory / SUMMARY), summary)
         artifact.publish(directory, arguments.output, artifact.CANDIDATE, facts)
     _log.info(f"candidate at {arguments.output}: {summary}")
+
+
+def _engine(dataset: Dataset, recommender: Recommender, why: str | None) -> Chosen:
+    """Choose the engine by this machine, or take what was chosen before this cluster was asked for.
+
+    Raises:
+        ConfigError: the data does not fit this machine.
+    """
+    size = engine_choice.size_of(dataset.profile)
+    settings = recommender.train
+    chosen = engine_choice.choose(settings.engine, size, settings, sizing.this_machine())
+    _log.info(f"engine {why or chosen.why}")
+    if chosen.engine != IMPLICIT:
+        message = f"expected engine {IMPLICIT} in this version, found {chosen.engine}"
+        raise ConfigError(message)
+    return replace(chosen, why=why or chosen.why)
 
 
 def _warm_start(dataset: Dataset, champion: str | None) -> WarmStart | None:

@@ -12,14 +12,16 @@ from typing import Any, Protocol
 
 from recommender import config
 from recommender.artifact import ALS
+from recommender.clusters import sizing
 from recommender.dataset import TRAIN, VALIDATION
 from recommender.errors import EmptyDatasetError
 from recommender.evaluation import metrics
 from recommender.interactions import Interactions, merge
 from recommender.models import Als, Model
 from recommender.models.als import Factors
-from recommender.training import spectral_start
+from recommender.training import engine_choice, spectral_start
 from recommender.training.contenders import Contenders
+from recommender.training.engine_choice import Size
 from recommender.training.plans import NONE, WIDE, Plan
 from recommender.training.search import Hopeless, Trial, best, fit_trial, search
 from recommender.training.study import Study
@@ -175,7 +177,7 @@ def _choose(
         return float(metrics.recall(hits, population.sizes).mean())
 
     cores = settings.threads or os.cpu_count() or 1
-    workers = min(plan.space.parallel, cores)
+    workers = max(1, min(plan.space.parallel, cores, _side_by_side(training, plan)))
 
     space, start = plan.space, plan.start
     directions = spectral_start.of_every_half_life(
@@ -212,6 +214,12 @@ def _choose(
         "baselines": bars,
         **_record(trials, max(bars.values())),
     }
+
+
+def _side_by_side(training: Interactions, plan: Plan) -> int:
+    """Return how many trials fit the memory at the same time; it changes their time only."""
+    size = Size(len(training), *training.shape)
+    return sizing.this_machine().memory // engine_choice.needed(size, max(plan.space.factors))
 
 
 def _record(trials: Sequence[Trial], bar: float) -> dict[str, Any]:

@@ -20,8 +20,9 @@ SNAPSHOT = "2024-03-31"
 def test_a_good_candidate_is_promoted_and_then_stands_as_champion(
     dags_test: Run, cloud: Cloud
 ) -> None:
-    first = dags_test("retrain_shop")
+    first = dags_test("retrain_shop", engine="auto")
     assert first.succeeded, first.log[-5000:]
+    assert "engine implicit, chosen by size" in first.log
     decision = first.decision("shop", SNAPSHOT)
     assert decision["verdict"] == "promoted", decision["reason"]
     loaded = registry.load_champion(LOCATIONS, "shop")  # verifies every byte
@@ -46,6 +47,10 @@ def test_a_good_candidate_is_promoted_and_then_stands_as_champion(
         for run in (first, second)
     )
     assert now["lineage"]["champion"]["version"] == champion.version
+    chosen, asked = (report["training"]["engine"] for report in (before, now))
+    assert (chosen["engine"], asked["engine"]) == ("implicit", "implicit")
+    assert "the r5.xlarge of shape single_node has" in chosen["why"]
+    assert asked["why"].startswith("implicit, asked for")
     for metric in (
         "recall",
         "ndcg",

@@ -42,9 +42,12 @@ def test_the_training_step_is_told_where_things_are(wide: bool) -> None:
     names = ("snapshot", "dataset", "candidate", "report", "verification", "study", "setting")
     run = {name: f"s3://bucket/{name}" for name in names}
     params = {"k": 20, "search_trials": 12, "wide_search": wide}
-    fit = stages.train(run, params, "s3://bucket/champion")["steps"][0]["arguments"]
+    jobs = stages.train(run, params, "s3://bucket/champion", "implicit", "because it fits")
+    fit = jobs["steps"][0]["arguments"]
     pairs = dict(itertools.pairwise(fit))
     assert pairs["--study"] == "s3://bucket/study"
     assert pairs["--kept-setting"] == "s3://bucket/setting"
     assert pairs["--champion"] == "s3://bucket/champion"
+    assert pairs["--engine-why"] == "because it fits"
+    assert "train.engine=implicit" in fit
     assert ("--wide" in fit) is wide

@@ -99,15 +99,15 @@ def spent(usd: float | None) -> list[dict[str, Any]]:
 
 
 def test_the_second_cluster_is_held_to_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    spending.hold_budget(shop(1.0), spent(0.9))
+    spending.hold_budget(shop(1.0), spent(0.9), "single_node")
     with pytest.raises(AirflowFailException, match=r"0\.9900 USD spent and 0\.01"):
-        spending.hold_budget(shop(1.0), spent(0.99))
+        spending.hold_budget(shop(1.0), spent(0.99), "single_node")
 
 
 @pytest.mark.parametrize("budget", [None, 1.0])
 def test_an_unknown_price_stops_a_run_only_where_there_is_a_budget(budget: float | None) -> None:
     if budget is None:
-        spending.hold_budget(shop(budget), spent(None))
+        spending.hold_budget(shop(budget), spent(None), "single_node")
         return
     with pytest.raises(AirflowFailException, match=r"unknown price for x9\.large"):
-        spending.hold_budget(shop(budget), spent(None))
+        spending.hold_budget(shop(budget), spent(None), "single_node")
