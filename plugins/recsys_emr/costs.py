@@ -70,8 +70,10 @@ def usages(
     return found
 
 
-def stage_cost(stage: str, cost: Cost, table: PriceTable, *, simulated: bool) -> dict[str, Any]:
-    """Return the price of a stage as XCom and the decision's record hold it."""
+def stage_cost(
+    stage: str, cost: Cost, table: PriceTable, *, simulated: bool, clusters: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the price of a stage, and its clusters' ids, as XCom and the decision's record hold it."""
     return {
         "stage": stage,
         "usd": None if cost.usd is None else round(cost.usd, 6),
@@ -79,6 +81,7 @@ def stage_cost(stage: str, cost: Cost, table: PriceTable, *, simulated: bool) ->
         "unknown": list(cost.unknown),
         "prices_as_of": table.as_of.isoformat(),
         "simulated": simulated,
+        "clusters": list(clusters),
     }
 
 

@@ -155,9 +155,9 @@ def price_stage(stage: str, shape: str | None, context: Context) -> dict[str, An
             raise
         log.warning("EMR does not tell what stage %s has cost: %s", stage, error)
         found, cost = [], pricing.Cost(None, 0.0, (f"the clusters of stage {stage}",))
-    priced = costs.stage_cost(stage, cost, table, simulated=env.simulated)
-    ids = ", ".join(one.cluster_id for one in found) or "no cluster"
-    log.info("%s:\n%s", ids, costs.describe([priced], None))
+    ids = [one.cluster_id for one in found]
+    priced = costs.stage_cost(stage, cost, table, simulated=env.simulated, clusters=ids)
+    log.info("%s:\n%s", ", ".join(ids) or "no cluster", costs.describe([priced], None))
     return priced
 
 

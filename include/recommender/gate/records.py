@@ -21,6 +21,7 @@ class StageCost:
         unknown: instance types without a price.
         prices_as_of: date of the price table, ISO 8601.
         simulated: whether an embedded AWS played the cluster: nothing was billed.
+        clusters: ids of the stage's clusters, one an attempt; none in records of before they were kept.
     """
 
     stage: str
@@ -29,15 +30,21 @@ class StageCost:
     unknown: tuple[str, ...]
     prices_as_of: str
     simulated: bool
+    clusters: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that is stored."""
-        return {**asdict(self), "unknown": list(self.unknown)}
+        lists = {"unknown": list(self.unknown), "clusters": list(self.clusters)}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> StageCost:
         """Parse a stored document; a missing or unknown key raises TypeError or KeyError."""
-        return cls(**{**document, "unknown": tuple(document["unknown"])})
+        lists = {
+            "unknown": tuple(document["unknown"]),
+            "clusters": tuple(document.get("clusters", ())),
+        }
+        return cls(**{**document, **lists})
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def ensure_version(uri: str, decision: Decision, candidate_uri: str, report_uri:
             "verdict": verdict,
             "metrics": report["models"],
             "lineage": report["lineage"],
+            "cost": decision.to_json()["cost"],  # with the ids of the clusters that it went to
         }
         sealed = Manifest(KIND, candidate.files | _added_files(uri), about)
         _check_sizes(uri, sealed)

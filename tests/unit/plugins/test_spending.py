@@ -57,6 +57,7 @@ def test_every_attempt_of_a_stage_is_paid_for(monkeypatch: pytest.MonkeyPatch) -
     assert priced["usd"] == pytest.approx(0.240 * 1.5)
     assert priced["instance_hours"] == 1.5
     assert priced["simulated"] is True
+    assert sorted(priced["clusters"]) == ["j-1", "j-2"]
     assert asked[0].stage.name == "train"
     assert asked[0].stage.run_id == "manual__1"
 

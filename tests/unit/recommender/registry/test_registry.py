@@ -15,7 +15,7 @@ from registry_store import NAME, champion, make_run, places, promote
 
 from recommender import manifest, registry, storage
 from recommender.errors import ConflictError, ManifestError, NotFoundError, ReportError
-from recommender.gate import Decision
+from recommender.gate import Decision, StageCost
 from recommender.locations import MANIFEST, join
 
 
@@ -153,7 +153,8 @@ def test_a_lost_race_is_a_conflict_and_leaves_no_version(root: str) -> None:
     with pytest.raises(ConflictError, match=r"expected champion none, .* found 2017-12-31"):
         late.publish(locations, decision)
     assert storage.list_children(locations.versions(NAME)) == [winner]
-    assert "run again" in late.decide(locations).reason
+    again = late.decide(locations)  # older than the winner: nothing to measure again
+    assert (again.verdict, again.stale) == ("registered", False)
 
 
 def test_the_conditional_write_decides_a_race_in_the_last_moment(
@@ -365,3 +366,11 @@ def test_a_candidate_that_nobody_has_loaded_is_not_published(tmp_path: Path) -> 
         case.publish(locations, decision)
     assert registry.read_champion(locations, NAME) is None
     assert storage.list_files(locations.versions(NAME)) == []
+
+
+def test_a_version_says_which_clusters_made_it_and_what_they_cost(root: str) -> None:
+    locations = places(root)
+    cost = StageCost("train", 0.5, 1.0, (), "2026-11-01", False, ("j-1", "j-2"))
+    version = promote(locations, "2017-12-31", costs=(cost,))
+    about = registry.load_version(locations, NAME, version).about
+    assert about["cost"] == {"usd": 0.5, "stages": [cost.to_json()]}
