@@ -5,6 +5,7 @@ A published version holds the same files, so one loader serves both.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from recommender import config, manifest, models, storage, titles
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
+from recommender.distributed import layout
 from recommender.errors import ManifestError
 from recommender.history import HISTORY
 from recommender.locations import MANIFEST, SEARCH, SUMMARY, join
@@ -37,6 +39,8 @@ OWN = frozenset(
         titles.FILE,
         SUMMARY,
         MANIFEST,
+        layout.ITEM_SCORES,
+        *layout.FOLDERS,
     }
 )
 """Every name directly below a candidate: what a new one may replace."""
@@ -86,7 +90,7 @@ def load(uri: str) -> Candidate:
     Raises:
         ManifestError: the directory is unfinished, changed, or neither of the two kinds.
     """
-    with _checked(uri) as (directory, sealed):
+    with _checked(uri) as (stored, sealed), _plain(stored, sealed) as directory:
         names = sorted(
             {name.split("/")[0] for name in sealed.files if name.endswith(f"/{models.MODEL}")}
         )
@@ -115,11 +119,31 @@ def read_user_ids(uri: str) -> list[str]:
     Raises:
         NotFoundError: it has no table of users.
     """
+    names = [_USERS]
+    if not storage.exists(join(uri, _USERS)):
+        names = [f"users/{name}" for name in storage.list_children(join(uri, "users"))]
     with tempfile.TemporaryDirectory(prefix="recsys-") as directory:
-        path = Path(directory) / _USERS
-        storage.download(join(uri, _USERS), path)
-        ids: list[str] = _read_ids(path, USER_ID).to_pylist()
+        ids: list[str] = []
+        for number, name in enumerate(names or [_USERS]):
+            path = Path(directory) / f"{number}.parquet"
+            storage.download(join(uri, name), path)
+            ids += _read_ids(path, USER_ID).to_pylist()
         return ids
+
+
+@contextmanager
+def _plain(directory: Path, sealed: Manifest) -> Iterator[Path]:
+    """Give the plain layout: the directory itself, or what its shards are assembled to."""
+    if not layout.is_sharded(sealed.files):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="recsys-") as name:
+        for file in sorted(directory.rglob(models.MODEL)):
+            target = Path(name) / file.relative_to(directory)
+            target.parent.mkdir(parents=True)
+            shutil.copyfile(file, target)
+        layout.assemble(directory, Path(name))
+        yield Path(name)
 
 
 def _kind(uri: str) -> str:

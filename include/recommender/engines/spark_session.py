@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,7 @@ def session(app_name: str) -> Iterator[SparkSession]:
         builder = builder.config(key, value)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit: no JVM is up yet
         builder = builder.config("spark.driver.memory", "2g").config("spark.ui.enabled", "false")
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the workers' is PATH's
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     _set_checkpoint_directory(spark)

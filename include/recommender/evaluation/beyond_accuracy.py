@@ -49,8 +49,13 @@ def popularity_bias(recommended: Lists, histories: PerUser, popularity: Counts) 
         histories: (n,) mean popularity of each user's fit items.
         popularity: (items,) fit interactions of each item.
     """
-    lists = _list_mean(recommended, popularity.astype(np.float64)).mean()
+    lists = list_popularity(recommended, popularity).mean()
     return float(lists / histories.mean() - 1)
+
+
+def list_popularity(recommended: Lists, popularity: Counts) -> PerUser:
+    """Return the mean popularity of a user's list, (n,); an empty list has 0."""
+    return _list_mean(recommended, popularity.astype(np.float64))
 
 
 def overlap(recommended: Lists, other: Lists) -> float:

@@ -44,15 +44,24 @@ class Population:
     counts: dict[str, int]
 
 
-def population(fit: csr_matrix, held_out: csr_matrix, *, filter_seen: bool) -> Population:
+def population(
+    fit: csr_matrix,
+    held_out: csr_matrix,
+    *,
+    filter_seen: bool,
+    known: npt.NDArray[np.bool_] | None = None,
+) -> Population:
     """Choose who is measured, from (users, items) CSR of the fit rows and the held-out rows.
 
     Without ``filter_seen`` lists may repeat what a user has, so a held-out item need not be new.
+    ``known`` tells which items have a fit row, where ``fit`` holds some of the users only.
     """
+    if known is None:
+        known = np.bincount(fit.indices, minlength=fit.shape[1]) > 0
     users, items = fit.shape
     rows, columns = entries(held_out, np.arange(users, dtype=np.int32))
     warm_user = np.diff(fit.indptr)[rows] > 0
-    warm_item = np.bincount(fit.indices, minlength=items)[columns] > 0
+    warm_item = known[columns]
     had = _contains(fit, rows, columns)
     kept = warm_user & warm_item & ~(had & filter_seen)
     counted, inverse = np.unique(rows[kept], return_inverse=True)
@@ -68,7 +77,7 @@ def population(fit: csr_matrix, held_out: csr_matrix, *, filter_seen: bool) -> P
         "pairs_of_cold_items": int((warm_user & ~warm_item).sum()),
         "pairs_already_had": int((warm_user & warm_item & had & filter_seen).sum()),
         "users_without_new_items": len(np.unique(rows[warm_user])) - len(counted),
-        "catalogue": int((np.bincount(fit.indices, minlength=items) > 0).sum()),
+        "catalogue": int(known.sum()),
     }
     return Population(
         counted.astype(np.int32), relevant, np.diff(relevant.indptr).astype(np.int64), counts

@@ -17,13 +17,14 @@ from recommender import artifact, manifest, storage
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
+from recommender.distributed import layout
 from recommender.errors import BadDataError, ConfigError
 from recommender.evaluation import cold_start, probes, samples
 from recommender.evaluation.champion import Champion
 from recommender.evaluation.leaderboard import Ranker, choose_population, evaluate
 from recommender.evaluation.samples import CHAMPION
 from recommender.interactions import Interactions, merge
-from recommender.jobs import cli
+from recommender.jobs import cli, distributed
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
 from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
@@ -60,6 +61,9 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     inputs = [arguments.dataset, arguments.candidate, arguments.champion]
     require_apart([arguments.output], [uri for uri in inputs if uri])
     clear(arguments.output, lambda name: name in {PROBES, REPORT, SAMPLES, MANIFEST})
+    if layout.is_sharded(manifest.read(arguments.candidate, artifact.CANDIDATE).files):
+        distributed.evaluate(arguments, recommender)
+        return
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
     _check_same_ids(dataset, candidate)

@@ -24,11 +24,11 @@ from recommender.clusters import sizing
 from recommender.config import Recommender
 from recommender.dataset import Dataset, open_dataset
 from recommender.errors import ConfigError
-from recommender.jobs import cli
+from recommender.jobs import cli, distributed
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
 from recommender.locations import SEARCH, SUMMARY
-from recommender.objective import IMPLICIT
+from recommender.objective import IMPLICIT, SPARK
 from recommender.training import contenders, engine_choice, kept_setting, plans, study
 from recommender.training.engine_choice import Chosen
 from recommender.training.kept_setting import Question
@@ -75,6 +75,9 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     require_apart(outputs, [uri for uri in inputs if uri])
     # Before anything can fail: a failed run leaves no older candidate to be trusted.
     clear(arguments.output, lambda name: name in artifact.OWN)
+    if recommender.train.engine == SPARK:
+        distributed.train(arguments, recommender)
+        return
     began = time.monotonic()
     dataset = open_dataset(arguments.dataset)
     chosen = _engine(dataset, recommender, arguments.engine_why)
@@ -114,7 +117,7 @@ def _engine(dataset: Dataset, recommender: Recommender, why: str | None) -> Chos
     chosen = engine_choice.choose(settings.engine, size, settings, sizing.this_machine())
     _log.info(f"engine {why or chosen.why}")
     if chosen.engine != IMPLICIT:
-        message = f"expected engine {IMPLICIT} in this version, found {chosen.engine}"
+        message = f"{chosen.why}: say train.engine {SPARK}, with train.search null, on a cluster"
         raise ConfigError(message)
     return replace(chosen, why=why or chosen.why)
 

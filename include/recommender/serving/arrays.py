@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from recommender import history, titles
 from recommender.columns import ITEM_ID, USER_ID
+from recommender.distributed import layout
 from recommender.errors import ManifestError
 from recommender.history import History
 from recommender.serving.ids import Ids
@@ -71,7 +72,8 @@ class Arrays:
 
 def is_needed(name: str) -> bool:
     """Tell whether a file of a version is read here; the rest is for the next evaluation."""
-    return name in _NEEDED or name in history.FILES or name == titles.FILE
+    plain = name in _NEEDED or name in history.FILES or name == titles.FILE
+    return plain or layout.is_shard(name)
 
 
 def read(directory: Path) -> Arrays:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender import manifest
+from recommender.distributed import layout
 from recommender.locations import Locations
 from recommender.serving import arrays
 from recommender.serving.arrays import Arrays
@@ -47,6 +48,8 @@ def fetch_arrays(
     with tempfile.TemporaryDirectory(prefix="recsys-") as name:
         folder = Path(name)
         sealed = manifest.fetch(uri, kind, folder, wanted=arrays.is_needed, sha256=sha256)
+        if layout.is_sharded(sealed.files):
+            layout.assemble(folder, folder)
         yield arrays.read(folder), sealed.about
 
 

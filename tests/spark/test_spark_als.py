@@ -1,0 +1,222 @@
+"""Training and measuring on Spark give what one machine gives, in shards that it can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from recommender import artifact, config, storage
+from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
+from recommender.distributed import evaluate as distributed
+from recommender.distributed import layout, tables
+from recommender.errors import ManifestError
+from recommender.evaluation import cold_start, leaderboard
+from recommender.evaluation.champion import Champion
+from recommender.jobs import evaluate, train, verify
+from recommender.manifest import seal
+from recommender.models import Popularity
+from recommender.objective import Als
+from recommender.serving import load_model
+
+SETTINGS = """
+name: groups
+description: Groups of users who like groups of items.
+dataset: groups
+train:
+  engine: spark
+  search: null
+  contenders: [popularity, popularity_recent, popularity_decayed, item_cosine]
+  distributed: {factors: 8, alpha: 20, regularization: 0.05, frequency_exponent: 1, iterations: 5}
+gate: {baselines: [popularity]}
+evaluate: {k: 5, bootstrap_samples: 200}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> str:
+    path = tmp_path / "spark.yaml"
+    path.write_text(SETTINGS)
+    return str(path)
+
+
+@pytest.fixture
+def candidate(
+    spark: SparkSession, build: Callable[..., str], settings: str, tmp_path: Path
+) -> tuple[str, str]:
+    """Train on Spark and return (dataset, candidate)."""
+    assert spark
+    dataset, output = build(), str(tmp_path / "candidate")
+    arguments = ["--config", settings, "--dataset", dataset, "--output", output]
+    assert train.main(arguments) == 0
+    return dataset, output
+
+
+def run_evaluate(settings: str, dataset: str, candidate: str, output: str, *more: str) -> Any:
+    arguments = ["--config", settings, "--dataset", dataset, "--candidate", candidate]
+    assert evaluate.main([*arguments, "--output", output, *more]) == 0
+    return storage.read_json(f"{output}/report.json")
+
+
+def assert_close(found: Any, expected: Any, where: str = "") -> None:
+    """Compare documents: equal keys and texts, numbers within 1e-9."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            assert_close(found[key], value, f"{where}.{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for number, value in enumerate(expected):
+            assert_close(found[number], value, f"{where}[{number}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12), where
+    else:
+        assert found == expected, where
+
+
+def test_a_distributed_report_is_that_of_one_machine(
+    candidate: tuple[str, str], settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, trained = candidate
+    monkeypatch.setattr(distributed, "RANGE_USERS", 17)  # eight ranges, the last one shorter
+    champion = str(tmp_path / "version")
+    copy_as_version(trained, champion)
+    report = run_evaluate(settings, uri, trained, str(tmp_path / "report"), "--champion", champion)
+
+    dataset, loaded = open_dataset(uri), artifact.load(trained)
+    recommender = config.load(settings)
+    models: dict[str, Any] = {
+        "als": loaded.models["als"],
+        **{n: loaded.models[n] for n in layout.POPULARITY_MODELS},
+        "champion": Champion(artifact.load(champion), dataset.users, dataset.items),
+    }
+    fit = dataset.window(TRAIN, VALIDATION)
+    expected = leaderboard.evaluate(models, fit.matrix(), dataset.pairs(TEST), recommender.evaluate)
+    for scores in report["models"].values():
+        scores.pop("seconds_fit")
+    assert report["population"].pop("cold") == {"rows": 7}
+    assert_close({key: report[key] for key in expected}, expected)
+    # The bootstrap sees the same distinct values as often: no digit differs.
+    for entry, other in zip(report["comparisons"], expected["comparisons"], strict=True):
+        assert (entry["ci_low"], entry["ci_high"]) == (other["ci_low"], other["ci_high"])
+    assert report["overlap"]["champion"] == 1  # it is the same model
+    assert report["left_out"].keys() == {"item_cosine"}
+
+    windows = dataset.window(TRAIN), dataset.window(VALIDATION)
+    popularity = {"popularity": Popularity()}
+    cold = cold_start.measure(*windows, popularity, {}, recommender.evaluate.k)
+    assert report["cold"]["users"]["users"] == cold["users"]["users"]
+    assert report["cold"]["items"] == cold["items"]
+
+
+def copy_as_version(candidate: str, version: str) -> None:
+    about = storage.read_json(f"{candidate}/manifest.json")["about"]
+    for file in storage.list_files(candidate):
+        name = file.uri.removeprefix(f"{candidate}/")
+        if name != "manifest.json":
+            storage.copy(file.uri, f"{version}/{name}")
+    seal(version, "version", about)
+
+
+def test_a_sharded_candidate_is_read_and_verified_like_a_plain_one(
+    candidate: tuple[str, str], settings: str, tmp_path: Path
+) -> None:
+    uri, trained = candidate
+    report = str(tmp_path / "report")
+    run_evaluate(settings, uri, trained, report)
+    output = str(tmp_path / "verification")
+    arguments = ["--config", settings, "--candidate", trained, "--report", report]
+    assert verify.main([*arguments, "--output", output]) == 0
+    found = storage.read_json(f"{output}/verification.json")
+    assert found["passed"], found["findings"]
+    assert (found["users"], found["differing"]) == (120, 0)
+
+    model = load_model(trained, "candidate", "candidate")
+    dataset = open_dataset(uri)
+    fit = dataset.window(TRAIN, VALIDATION)
+    for user in (0, 77):
+        had = fit.items[fit.indptr[user] : fit.indptr[user + 1]]
+        assert model.seen(dataset.users[user].as_py()) == tuple(
+            dataset.items[int(item)].as_py() for item in had
+        )
+
+
+def test_the_factors_minimise_the_canonical_objective(candidate: tuple[str, str]) -> None:
+    """Spark ends with the items' half-step: every item's factors solve its normal equations."""
+    uri, trained = candidate
+    als = Als(**storage.read_json(f"{trained}/manifest.json")["about"]["setting"])
+    model: Any = artifact.load(trained).models["als"]
+    fit = open_dataset(uri).window(TRAIN, VALIDATION).matrix().toarray()
+    users = model.user_factors.astype(np.float64)
+    for item in (0, 5, 41):
+        weight = np.where(fit[:, item] > 0, als.alpha * fit[:, item], als.unobserved)
+        penalty = als.regularization * np.count_nonzero(fit[:, item]) * np.eye(als.factors)
+        left = (users * weight[:, None]).T @ users + penalty
+        expected = np.linalg.solve(left, users.T @ (weight * (fit[:, item] > 0)))
+        assert model.item_factors[item] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_fifty_iterations_do_not_overflow_the_stack(
+    spark: SparkSession, build: Callable[..., str], settings: str, tmp_path: Path
+) -> None:
+    assert spark
+    output = str(tmp_path / "candidate")
+    arguments = ["--config", settings, "--dataset", build(), "--output", output]
+    assert train.main([*arguments, "--set", "train.distributed.iterations=50"]) == 0
+    assert np.isfinite(artifact.load(output).models["als"].item_factors).all()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.search={}", "train.search to null"),
+        ("gate.baselines=[popularity, item_cosine]", "item_cosine"),
+    ],
+)
+def test_what_spark_would_leave_out_is_refused_before_it_starts(
+    build: Callable[..., str],
+    settings: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    override: str,
+    said: str,
+) -> None:
+    output = str(tmp_path / "candidate")
+    arguments = ["--config", settings, "--dataset", build(), "--output", output]
+    assert train.main([*arguments, "--set", override]) == 3
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_range_is_read_from_the_row_groups_that_hold_it(tmp_path: Path) -> None:
+    table = {"user": np.repeat(np.arange(100, dtype=np.int32), 3), "item": np.arange(300)}
+    import pyarrow as pa
+
+    pq.write_table(pa.table(table), tmp_path / "part-0.parquet", row_group_size=40)
+    opened = tables.open_table(str(tmp_path), "user")
+    assert opened.rows == 300
+    found = tables.read(opened, 20, 33, ["user", "item"])
+    assert found["item"].tolist() == list(range(60, 99))
+    assert set(found["user"]) == set(range(20, 33))
+
+
+def test_shards_of_two_fits_are_refused(candidate: tuple[str, str], tmp_path: Path) -> None:
+    _, trained = candidate
+    (scores,) = Path(trained, layout.ITEM_SCORES).glob("*.parquet")
+    table = pq.read_table(scores)
+    pq.write_table(table.slice(0, table.num_rows - 1), scores)
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(ManifestError, match="expected 80 items, found 79"):
+        layout.assemble(Path(trained), tmp_path / "plain")
+
+
+def test_the_manifest_names_every_shard(candidate: tuple[str, str]) -> None:
+    _, trained = candidate
+    names = json.loads(Path(trained, "manifest.json").read_text())["files"]
+    assert layout.is_sharded(names)
+    assert not [name for name in names if name.endswith(".npy")]
