@@ -148,18 +148,18 @@ def test_a_sharded_candidate_is_read_and_verified_like_a_plain_one(
 
 
 def test_the_factors_minimise_the_canonical_objective(candidate: tuple[str, str]) -> None:
-    """Spark ends with the items' half-step: every item's factors solve its normal equations."""
+    """Spark ends with the users' half-step: every user's factors solve the normal equations."""
     uri, trained = candidate
     als = Als(**storage.read_json(f"{trained}/manifest.json")["about"]["setting"])
     model: Any = artifact.load(trained).models["als"]
     fit = open_dataset(uri).window(TRAIN, VALIDATION).matrix().toarray()
-    users = model.user_factors.astype(np.float64)
-    for item in (0, 5, 41):
-        weight = np.where(fit[:, item] > 0, als.alpha * fit[:, item], als.unobserved)
-        penalty = als.regularization * np.count_nonzero(fit[:, item]) * np.eye(als.factors)
-        left = (users * weight[:, None]).T @ users + penalty
-        expected = np.linalg.solve(left, users.T @ (weight * (fit[:, item] > 0)))
-        assert model.item_factors[item] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    items = model.item_factors.astype(np.float64)
+    for user in (0, 5, 41):
+        weight = np.where(fit[user] > 0, als.alpha * fit[user], als.unobserved)
+        penalty = als.regularization * np.count_nonzero(fit[user]) * np.eye(als.factors)
+        left = (items * weight[:, None]).T @ items + penalty
+        expected = np.linalg.solve(left, items.T @ (weight * (fit[user] > 0)))
+        assert model.user_factors[user] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_fifty_iterations_do_not_overflow_the_stack(
