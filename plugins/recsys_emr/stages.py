@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from recommender.objective import SPARK
+
 
 def preprocess(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the jobs of the preprocessing cluster: raw lines to a dataset."""
@@ -34,6 +36,8 @@ def train(
     overrides = _overrides(params)
     fit = ["--dataset", run["dataset"], "--output", run["candidate"], *overrides]
     fit += ["--set", f"train.engine={engine}"]
+    if engine == SPARK:  # it fits `train.distributed` as it is, and refuses a search
+        fit += ["--set", "train.search=null"]
     fit += ["--study", run["study"], "--kept-setting", run["setting"], "--engine-why", why]
     if params["wide_search"]:
         fit += ["--wide"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recommender import storage
+from recommender import config, storage
 from recommender.training import kept_setting
 from recommender.training.kept_setting import Question
 from recsys_emr import pipeline, stages
@@ -51,3 +51,17 @@ def test_the_training_step_is_told_where_things_are(wide: bool) -> None:
     assert pairs["--engine-why"] == "because it fits"
     assert "train.engine=implicit" in fit
     assert ("--wide" in fit) is wide
+
+
+def test_spark_is_asked_for_no_search_whatever_the_params_say(tmp_path: Path) -> None:
+    names = ("snapshot", "dataset", "candidate", "report", "verification", "study", "setting")
+    run = {name: f"s3://bucket/{name}" for name in names}
+    params = {"k": 20, "search_trials": 12, "wide_search": False}
+    fit = stages.train(run, params, None, "spark", "it outgrows one machine")["steps"][0][
+        "arguments"
+    ]
+    given = [value for key, value in itertools.pairwise(fit) if key == "--set"]
+    file = tmp_path / "shop.yaml"
+    file.write_text("name: shop\ndescription: A shop.\ndataset: shop\n")
+    settings = config.load(str(file), given).train
+    assert (settings.engine, settings.search) == ("spark", None)
