@@ -21,6 +21,18 @@ from localaws import testing
 from recommender import storage
 from recommender.locations import join
 
+SPARK = {
+    "engine": "spark",
+    "search": None,
+    "contenders": ["popularity", "popularity_recent", "popularity_decayed"],
+    "distributed": {
+        "factors": 16,
+        "alpha": 10,
+        "regularization": 0.1,
+        "frequency_exponent": 1,
+        "iterations": 5,
+    },
+}
 BAD = {"als": {"factors": 1, "alpha": 1, "regularization": 100, "iterations": 1}, "search": None}
 
 
@@ -34,6 +46,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Clou
         shop.settings("shop_bad", train=BAD),
         shop.settings("shop_dirty", dataset="dirty"),
         shop.settings("shop_backwards"),
+        shop.settings("shop_spark", train=SPARK),
         shop.settings("shop_parallel"),
         # Its own, so that nothing it trains on is a champion's data already: that would be skipped.
         shop.settings("shop_survivor"),
