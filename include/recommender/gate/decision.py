@@ -261,6 +261,7 @@ def _approval(answer: Answer, policy: Policy) -> Rule:
 def _policy(document: Mapping[str, Any]) -> Policy:
     """Parse a stored policy; what an older record does not name was not asked of it."""
     not_asked = {
+        "champion_doubt": 0.0,
         "max_cohort_drop": None,
         "max_item_drop": None,
         "overlap_action": "off",

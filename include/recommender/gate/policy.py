@@ -24,7 +24,12 @@ class Policy:
     """Recall@K over the strongest declared baseline, as a share of the baseline's."""
 
     champion_tolerance: float = 0.01
-    """Share of the champion's Recall@K that the candidate may fall short of it."""
+    """Share of the champion's Recall@K that the candidate may fall short of it, for certain or not."""
+
+    champion_doubt: float = 0.05
+    """The same as long as the paired interval holds zero: of two equal models the one measured lower
+    is not worse, and a refit on newer data is worth more than the luck of a night. Beyond it nothing
+    is excused. Below ``champion_tolerance`` it has no effect."""
 
     champion_margin: float | None = None
     """Null: as good as the champion is enough, which lets a refit on newer data replace it. A number
@@ -79,6 +84,7 @@ class Policy:
         # Ten times the baseline is beyond any real uplift: 20 for "20 %" is a slip of the unit.
         _check_share("min_relative_uplift", self.min_relative_uplift, 10.0)
         _check_share("champion_tolerance", self.champion_tolerance, 1.0)
+        _check_share("champion_doubt", self.champion_doubt, 1.0)
         _check_share("min_coverage", self.min_coverage, 1.0)
         _check_share("min_overlap", self.min_overlap, 1.0)
         _check_share("max_overlap", self.max_overlap, 1.0)

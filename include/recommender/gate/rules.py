@@ -150,7 +150,8 @@ def holds_against_champion(
 ) -> Rule:
     """Ask that the candidate is as good as the champion, scored on the same held-out rows.
 
-    With ``champion_margin`` it has to be better: by the margin, and with certainty.
+    How far it may fall short depends on whether the paired interval leaves room for chance. With
+    ``champion_margin`` it has to be better: by the margin, and with certainty.
     """
     if moved := _moved(evidence, attempt, champion):
         if is_stale(evidence, attempt, champion):
@@ -166,7 +167,7 @@ def holds_against_champion(
         return Rule(HOLDS, None, None, True, sentence)
     mine, theirs = evidence.recall[CANDIDATE], evidence.recall[CHAMPION]
     margin = policy.champion_margin
-    floor = theirs * (1 - policy.champion_tolerance if margin is None else 1 + margin)
+    floor = theirs * (1 - _tolerated(evidence, policy) if margin is None else 1 + margin)
     holds = mine >= floor - ROUNDING and (margin is None or standing(evidence) == "better")
     excused = is_excused(evidence, attempt, champion)
     sentence = (
@@ -176,6 +177,13 @@ def holds_against_champion(
     )
     sentence += _flattery(evidence, holds=holds, excused=excused)
     return Rule(HOLDS, floor, mine, holds or excused, sentence)
+
+
+def _tolerated(evidence: Evidence, policy: Policy) -> float:
+    """Return the share that the candidate may fall short: more where that may be chance."""
+    if standing(evidence) == "worse":
+        return policy.champion_tolerance
+    return max(policy.champion_tolerance, policy.champion_doubt)
 
 
 def _in_words(evidence: Evidence, *, holds: bool) -> str:

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,16 +92,30 @@ def test_baselines_that_find_nothing_are_beaten_by_any_certain_hit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("champion_recall", "verdict"),
-    [(0.035, "promoted"), (0.04, "promoted"), (0.0404, "promoted"), (0.0405, "refused")],
+    ("champion_recall", "certain", "verdict"),
+    [
+        (0.035, False, "promoted"),
+        (0.0404, True, "promoted"),  # 1 % short: tolerated
+        (0.0405, True, "refused"),
+        (0.0405, False, "promoted"),  # the interval holds zero: that may be chance
+        (0.0421, False, "promoted"),
+        (0.0422, False, "refused"),  # 5.2 %: not excused, chance or not
+    ],
 )
-def test_candidate_may_fall_one_percent_short_of_the_champion(
-    champion_recall: float, verdict: str
+def test_candidate_may_fall_one_percent_short_of_the_champion_and_five_in_doubt(
+    champion_recall: float, certain: bool, verdict: str
 ) -> None:
     report = make_report(champion=champion_recall)
+    against = next(c for c in report["comparisons"] if c["baseline"] == "champion")
+    if certain:
+        against["ci_high"] = against["difference"] / 2
+    else:
+        against["ci_high"] = max(0.001, against["ci_high"])
     decision = decide(report, POLICY, attempt(), CHAMPION)
     assert decision.verdict == verdict
     assert failed(decision) == ([] if verdict == "promoted" else ["holds_against_champion"])
+    strict = decide(report, replace(POLICY, champion_doubt=0.0), attempt(), CHAMPION)
+    assert (strict.verdict == "promoted") == (champion_recall < 0.0405)
 
 
 @pytest.mark.parametrize(
