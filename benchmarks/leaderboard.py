@@ -1,8 +1,8 @@
 """Measure every contender on real data, ALS tuned by the pipeline, beside a wide hand grid.
 
-Settings are chosen on the validation window, by the search and by the grid alike; the test window is
-measured once for the search's choice. The grid's best by *test* recall is shown as well: nobody could
-have chosen it, and on a hundred users it is mostly luck.
+Settings are chosen on the validation window, by the search and by the grid alike, and each one's choice
+is measured once on the test window. The best of a grid's hundreds of measurements is a lucky one: the
+same point from other random starts says how lucky.
 
     PYTHONPATH=include python benchmarks/leaderboard.py WORK_FOLDER AMAZON_FOLDER [--grid] [--months 3]
 """
@@ -10,6 +10,7 @@ have chosen it, and on a hundred users it is mostly luck.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import logging
@@ -26,7 +27,6 @@ from recommender.artifact import ALS
 from recommender.config import Contender, Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.evaluation import bootstrap, leaderboard, metrics
-from recommender.evaluation.metrics import PerUser
 from recommender.interactions import Interactions, merge
 from recommender.models import Als, Model
 from recommender.training import contenders, plans
@@ -120,14 +120,18 @@ def seconds_of_the_search(
 ) -> float:
     """Return the processor's seconds of the wide search: of all threads, measurements included.
 
-    Without contenders, whose fits are none of the search's; wall time would count what else runs here.
+    A job with it, less one without; wall time would count what else runs here.
     """
     plan = plans.plan(recommender, plans.question(recommender, 0), None, wide=True)
     popularity = recommender.train.model_copy(update={"contenders": ("popularity",)})
     built = contenders.build(popularity, None)
-    began = time.process_time()
-    train(in_memory(*windows), recommender, built, plan, Study(None, ""))
-    return time.process_time() - began
+    alone = dataclasses.replace(plan, mode=plans.NONE)
+    seconds = []
+    for one in (plan, alone):
+        began = time.process_time()
+        train(in_memory(*windows), recommender, built, one, Study(None, ""))
+        seconds.append(time.process_time() - began)
+    return seconds[0] - seconds[1]
 
 
 def seconds_of_a_training(
@@ -154,27 +158,35 @@ def compare(
     validation_recall: float,
 ) -> None:
     """Fit the grid on the training window and on all fit rows; print its best beside the search's."""
-    rows, ours = grid_rows(dataset, windows, recommender, tuned)
-    chosen, lucky = max(rows, key=lambda r: r[1]), max(rows, key=lambda r: float(r[2].mean()))
-    print(f"  hand grid of {len(rows)}, the best of up to 20 iterations each")
+    points = grid_points(windows, recommender)
+    point, best = max(points, key=lambda pair: pair[1])
+    print(f"  hand grid of {len(points)}, the best of up to 20 iterations each: {point}")
     print(
-        f"    on validation: search {validation_recall:.4f}, grid's best {chosen[1]:.4f}: "
-        f"{validation_recall / chosen[1] - 1:+.1%}"
+        f"    on validation: search {validation_recall:.4f}, grid's best {best:.4f}: "
+        f"{validation_recall / best - 1:+.1%}"
     )
-    again = again_with_other_seeds(windows, recommender, chosen[0])
+    again = again_with_other_seeds(windows, recommender, point)
     print(
         f"    that point with seeds {', '.join(map(str, SEEDS))}: {np.mean(again):.4f} on validation, "
         f"{min(again):.4f} to {max(again):.4f}; the search against it "
         f"{validation_recall / float(np.mean(again)) - 1:+.1%}"
     )
-    settings = recommender.evaluate
-    for name, (point, _, theirs) in (("choice", chosen), ("best on test", lucky)):
-        found = bootstrap.compare(ours, theirs, settings.bootstrap_samples, 0.95, settings.seed)
-        print(
-            f"    on test: search {ours.mean():.4f}, grid's {name} {theirs.mean():.4f}: "
-            f"{found.relative or 0:+.1%}, paired interval of the difference "
-            f"[{found.ci_low:+.4f}, {found.ci_high:+.4f}] {point}"
-        )
+    fit_rows = merge(*windows)
+    population = metrics.population(fit_rows.matrix(), dataset.pairs(TEST), filter_seen=True)
+    setting = recommender.train.als.model_copy(update=point)
+    theirs = Als(setting, recommender.train.seed, threads=1).fit(fit_rows)
+    k, settings = recommender.evaluate.k, recommender.evaluate
+    mine, other = (
+        metrics.per_user(model.recommend(population.users, k, fit_rows.matrix()).items, population)
+        for model in (tuned, theirs)
+    )
+    gain = bootstrap.compare(
+        mine["recall"], other["recall"], settings.bootstrap_samples, 0.95, settings.seed
+    )
+    print(
+        f"    on test: search {mine['recall'].mean():.4f}, grid's choice {other['recall'].mean():.4f}: "
+        f"{gain.relative or 0:+.1%}, paired interval [{gain.ci_low:+.4f}, {gain.ci_high:+.4f}]"
+    )
 
 
 def again_with_other_seeds(
@@ -190,45 +202,35 @@ def again_with_other_seeds(
     setting = recommender.train.als.model_copy(update=point)
     found = []
     for seed in SEEDS:
-        lists = Als(setting, seed).fit(training).recommend(of.users, recommender.evaluate.k, seen)
+        lists = (
+            Als(setting, seed, 1).fit(training).recommend(of.users, recommender.evaluate.k, seen)
+        )
         found.append(float(metrics.per_user(lists.items, of)["recall"].mean()))
     return found
 
 
-def grid_rows(
-    dataset: Dataset,
-    windows: tuple[Interactions, Interactions],
-    recommender: Recommender,
-    tuned: Model,
-) -> tuple[list[tuple[dict[str, Any], float, PerUser]], PerUser]:
-    """Return (setting, validation recall, test recalls) of every point; and the tuned ALS's own."""
+def grid_points(
+    windows: tuple[Interactions, Interactions], recommender: Recommender
+) -> list[tuple[dict[str, Any], float]]:
+    """Return every point, with the iterations that served it best, and its validation recall."""
     training, validation = windows
-    fit_rows = merge(training, validation)
-    seen, all_seen = training.matrix(), fit_rows.matrix()
-    before = metrics.population(seen, validation.matrix(), filter_seen=True)
-    after = metrics.population(all_seen, dataset.pairs(TEST), filter_seen=True)
-    k = recommender.evaluate.k
+    seen = training.matrix()
+    of = metrics.population(seen, validation.matrix(), filter_seen=True)
+    k, found = recommender.evaluate.k, []
 
-    def tested(model: Model) -> PerUser:
-        lists = model.recommend(after.users, k, all_seen).items
-        return metrics.per_user(lists, after)["recall"]
+    def recall(model: Als) -> float:
+        return float(
+            metrics.per_user(model.recommend(of.users, k, seen).items, of)["recall"].mean()
+        )
 
-    found = []
-    grid: dict[str, tuple[Any, ...]] = LARGE if len(fit_rows) > 100_000 else GRID
+    grid: dict[str, tuple[Any, ...]] = LARGE if len(training) > 100_000 else GRID
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         start = recommender.train.als.model_copy(update={**point, "iterations": 20})
-
-        def recall(model: Als) -> float:
-            lists = model.recommend(before.users, k, seen).items
-            return float(metrics.per_user(lists, before)["recall"].mean())
-
-        iterations, best = best_checkpoint(Als(start, recommender.train.seed), training, recall)
-        point["iterations"] = iterations
-        chosen = start.model_copy(update={"iterations": iterations})
-        model = Als(chosen, recommender.train.seed).fit(fit_rows)
-        found.append((point, best, tested(model)))
-    return found, tested(tuned)
+        model = Als(start, recommender.train.seed, threads=1)
+        iterations, best = best_checkpoint(model, training, recall)
+        found.append(({**point, "iterations": iterations}, best))
+    return found
 
 
 def best_checkpoint(
