@@ -186,12 +186,7 @@ class Publish(MeasureAgain):
         answered = pull(task_ids=self.asked, key="decision") if self.asked else None
         return self._publish(context, answered or self.decision)
 
-    def _take_shape(self, context: Context) -> None:
-        """Measure on the shape that the training took: what was trained on it may fit no other."""
-        self.shape = context["ti"].xcom_pull(task_ids="plan_train", key="shape") or self.shape
-
     def _paid(self, context: Context) -> list[dict[str, Any]]:
-        self._take_shape(context)
         self.spent = self.decision["cost"]["stages"]  # with what the gate had measured again
         return super()._paid(context)
 
