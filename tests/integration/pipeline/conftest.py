@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import airflow_stack
 import boto3
 import pytest
 import shop
+from airflow_stack import Stack
 from cloud import LOCATIONS, Cloud, Result
 
 from demo import airflow
@@ -50,6 +52,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Clou
         shop.settings("shop_parallel"),
         # Its own, so that nothing it trains on is a champion's data already: that would be skipped.
         shop.settings("shop_survivor"),
+        shop.settings("shop_asked", gate=shop.GATE | {"approval": True}),
+        shop.settings("shop_shadow", gate=shop.GATE | {"mode": "shadow"}),
     )
     (config / "environments").symlink_to(root / "include" / "config" / "environments")
     with testing.running(folder / "aws", BUCKETS) as server:
@@ -76,6 +80,13 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Path
     home = tmp_path_factory.mktemp("airflow")
     airflow.migrate(airflow.environment(home, cloud.aws, config=cloud.config))
     return home
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack") / "airflow"
+    with airflow_stack.running(home, cloud.aws, cloud.config) as running:
+        yield running
 
 
 @pytest.fixture

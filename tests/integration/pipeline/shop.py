@@ -13,6 +13,8 @@ import yaml
 DATASET = "shop"
 SNAPSHOTS = [dt.date(2024, 1, 31), dt.date(2024, 2, 29), dt.date(2024, 3, 31)]
 USERS, ITEMS, TASTES, EVENTS = 300, 160, 8, 12_000
+# So small a shop scatters: two models of equal worth may differ by a tenth.
+GATE = {"min_held_out": 200, "champion_tolerance": 0.3, "max_cohort_drop": 0.5}
 _START = dt.datetime(2023, 10, 1, tzinfo=dt.UTC)
 
 
@@ -69,8 +71,7 @@ def settings(name: str, **sections: object) -> dict[str, object]:
             "search": {"trials": 2, "factors": [16], "max_iterations": 5},
         },
         "evaluate": {"k": 10, "bootstrap_samples": 300},
-        # So small a shop scatters: two models of equal worth may differ by a tenth.
-        "gate": {"min_held_out": 200, "champion_tolerance": 0.3, "max_cohort_drop": 0.5},
+        "gate": GATE,
         **sections,
     }
 

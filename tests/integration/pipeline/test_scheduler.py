@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import airflow_stack
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -20,13 +18,6 @@ from recommender.locations import join
 from recommender.registry import pointer, recommendations
 
 pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]
-
-
-@pytest.fixture(scope="module")
-def stack(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    home = tmp_path_factory.mktemp("stack") / "airflow"
-    with airflow_stack.running(home, cloud.aws, cloud.config) as running:
-        yield running
 
 
 def verdicts(recommender: str) -> dict[str, str]:
