@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from small_datasets import builder
 
 from recommender import artifact, config, storage
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
@@ -39,20 +41,21 @@ evaluate: {k: 5, bootstrap_samples: 200}
 """
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> str:
-    path = tmp_path / "spark.yaml"
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("settings") / "spark.yaml"
     path.write_text(SETTINGS)
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def candidate(
-    spark: SparkSession, build: Callable[..., str], settings: str, tmp_path: Path
+    spark: SparkSession, settings: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, str]:
-    """Train on Spark and return (dataset, candidate)."""
+    """Train on Spark, once for all tests, and return (dataset, candidate)."""
     assert spark
-    dataset, output = build(), str(tmp_path / "candidate")
+    folder = tmp_path_factory.mktemp("trained")
+    dataset, output = builder(folder)(), str(folder / "candidate")
     arguments = ["--config", settings, "--dataset", dataset, "--output", output]
     assert train.main(arguments) == 0
     return dataset, output
@@ -206,13 +209,13 @@ def test_a_range_is_read_from_the_row_groups_that_hold_it(tmp_path: Path) -> Non
 
 
 def test_shards_of_two_fits_are_refused(candidate: tuple[str, str], tmp_path: Path) -> None:
-    _, trained = candidate
+    trained = shutil.copytree(candidate[1], tmp_path / "torn")
     (scores,) = Path(trained, layout.ITEM_SCORES).glob("*.parquet")
     table = pq.read_table(scores)
     pq.write_table(table.slice(0, table.num_rows - 1), scores)
     (tmp_path / "plain").mkdir()
     with pytest.raises(ManifestError, match="expected 80 items, found 79"):
-        layout.assemble(Path(trained), tmp_path / "plain")
+        layout.assemble(trained, tmp_path / "plain")
 
 
 def test_the_manifest_names_every_shard(candidate: tuple[str, str]) -> None:

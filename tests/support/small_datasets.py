@@ -92,9 +92,8 @@ def window() -> Callable[[str], Interactions]:
     return lambda name: in_memory(draw_rows(name, seed=0))
 
 
-@pytest.fixture
-def build(tmp_path: Path) -> Build:
-    """Write a sealed dataset directory as preprocessing does and return its path."""
+def builder(folder: Path) -> Build:
+    """Return what writes sealed dataset directories below a folder, as preprocessing does."""
 
     def write(
         name: str = "dataset",
@@ -103,7 +102,7 @@ def build(tmp_path: Path) -> Build:
         shift_days: int = 0,
         **replaced: dict[str, np.ndarray],
     ) -> str:
-        root = tmp_path / name
+        root = folder / name
         sizes: dict[str, Any] = {}
         for window in WINDOWS:
             columns: dict[str, Any] = replaced.get(window) or draw_rows(window, seed)
@@ -124,6 +123,12 @@ def build(tmp_path: Path) -> Build:
         return str(root)
 
     return write
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Return what writes a sealed dataset directory and returns its path."""
+    return builder(tmp_path)
 
 
 @pytest.fixture
