@@ -74,9 +74,17 @@ class Stack:
             answer.raise_for_status()
             self._token = answer.json()["access_token"]
         headers = {"Authorization": f"Bearer {self._token}"}
-        answer = requests.request(
-            method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=120
-        )
+
+        def asked() -> requests.Response | None:
+            answer = requests.request(
+                method, f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=120
+            )
+            # SQLite lets one writer in: a request that met the scheduler's was rolled back, whole.
+            locked = answer.status_code == 500 and "Database error" in answer.text
+            return None if locked else answer
+
+        # A response of 4xx is false, too.
+        (answer,) = await_that(lambda: [a] if (a := asked()) is not None else None, 60, path)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
