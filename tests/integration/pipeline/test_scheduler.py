@@ -30,6 +30,17 @@ def verdicts(recommender: str) -> dict[str, str]:
     }
 
 
+def await_terminated(cloud: Cloud, run_id: str) -> list[dict[str, Any]]:
+    """Return a run's clusters once all have ended: a wait is over when the steps are."""
+
+    def ended() -> list[dict[str, Any]] | None:
+        clusters = cloud.clusters_of(run_id)
+        states = {cluster["Status"]["State"] for cluster in clusters}
+        return clusters if states == {"TERMINATED"} else None
+
+    return list(await_that(ended, 60, f"the end of the clusters of {run_id}"))
+
+
 def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud: Cloud) -> None:
     stack.unpause("recommend_shop_survivor")
     stack.unpause("retrain_shop_survivor")
@@ -43,11 +54,10 @@ def test_a_killed_scheduler_goes_on_with_the_clusters_it_had(stack: Stack, cloud
     first = cloud.clusters_of(run_id)
     stack.start("scheduler")
     assert stack.await_run("retrain_shop_survivor", run_id) == "success"
-    clusters = cloud.clusters_of(run_id)
+    clusters = await_terminated(cloud, run_id)
     assert len(first) == 1
     assert first[0]["Id"] in {cluster["Id"] for cluster in clusters}
     assert len(clusters) == 2  # one a stage
-    assert {cluster["Status"]["State"] for cluster in clusters} == {"TERMINATED"}
 
 
 def test_a_champion_that_moved_brings_everyones_lists(stack: Stack, cloud: Cloud) -> None:
@@ -63,8 +73,7 @@ def test_a_champion_that_moved_brings_everyones_lists(stack: Stack, cloud: Cloud
     assert latest is not None
     assert latest.version == champion[0].version
     sealed = manifest.verify(latest.uri, recommendations.KIND)
-    (cluster,) = cloud.clusters_of(run_id)
-    assert cluster["Status"]["State"] == "TERMINATED"
+    assert len(await_terminated(cloud, run_id)) == 1
     counts = stack.xcom(dag_id, run_id, "read_counts")
     check_lists(latest.uri, champion[0].uri, sealed.about["dataset"]["uri"], counts)
 
