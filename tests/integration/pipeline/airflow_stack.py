@@ -121,14 +121,18 @@ class Stack:
 
     def command(self, *arguments: str) -> str:
         """Run Airflow's command line and return what it printed."""
-        done = subprocess.run(
-            [str(airflow.AIRFLOW), *arguments],
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        for _ in range(5):
+            done = subprocess.run(
+                [str(airflow.AIRFLOW), *arguments],
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            # SQLite refuses a second writer at once where it has read before: it was rolled back.
+            if done.returncode == 0 or "database is locked" not in done.stdout + done.stderr:
+                break
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
