@@ -122,13 +122,7 @@ def params(settings: Recommender) -> dict[str, Param]:
             description="Text file (s3://...) with the ids of items never to be recommended, one a "
             "line. Empty: nothing is denied.",
         ),
-        "plan_only": Param(
-            False,
-            type="boolean",
-            title="Plan only",
-            description="Say what the run would ask for and cost (log and XCom of the task plan), "
-            "and create nothing.",
-        ),
+        "plan_only": dag_parts.plan_only(),
     }
 
 

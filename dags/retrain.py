@@ -296,13 +296,7 @@ def params(settings: Recommender) -> dict[str, Param]:
             title="Retrain identical data",
             description="Train even though data, code and settings are those of the champion.",
         ),
-        "plan_only": Param(
-            False,
-            type="boolean",
-            title="Plan only",
-            description="Say what the run would ask for and cost (log and XCom of the task plan), "
-            "and create nothing.",
-        ),
+        "plan_only": dag_parts.plan_only(),
     }
 
 

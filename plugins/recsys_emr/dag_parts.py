@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, get_current_context, task
+from airflow.sdk import DAG, Param, TaskGroup, get_current_context, task
 
 from recsys_emr import pipeline, spending
 from recsys_emr.costs import Allowance
@@ -67,6 +67,17 @@ def on_cluster(
         terminate = TerminateCluster(task_id="terminate", cluster_id=submit.output, stage=stage)
         submit >> wait >> [paid, terminate.as_teardown(setups=submit)]
     return wait, paid
+
+
+def plan_only() -> Param:
+    """Return the field that ends a run after its plan."""
+    return Param(
+        False,
+        type="boolean",
+        title="Plan only",
+        description="Say what the run would ask for and cost (log and XCom of the task plan), and "
+        "create nothing.",
+    )
 
 
 def judge(dag: DAG) -> None:

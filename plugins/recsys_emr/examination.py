@@ -17,7 +17,7 @@ from recommender.errors import BadDataError
 from recommender.lake import snapshots
 from recommender.lineage import identity, predecessor
 from recommender.locations import CHECKS, PROFILE, join
-from recsys_emr.pipeline import named_errors_are_final, read_json
+from recsys_emr.pipeline import choose_engine, named_errors_are_final, read_json
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ def is_new(
         code=code["content_hash"],
         k=params["k"],
         trials=params["search_trials"] or 0,
+        engine=choose_engine(recommender, run, params)["engine"],
     )
     theirs = identity.of_version(manifest.read(champion[0].uri, "version").about)
     if differs := mine.difference(theirs):

@@ -232,6 +232,7 @@ def planned_engine(
         return chosen.engine, chosen.why
     if asked != "auto":
         return asked, f"{asked}, asked for"
+    machine = engine_choice.known(machine)
     millions = engine_choice.capacity(machine) / 1e6
     why = f"up to about {millions:,.0f} M rows fit the {machine.name}, users and items left out"
     return IMPLICIT, f"{IMPLICIT}, planned: auto chooses once the data is prepared; {why}"

@@ -90,6 +90,9 @@ def test_a_distributed_report_is_that_of_one_machine(
     monkeypatch.setattr(distributed, "RANGE_USERS", 17)  # eight ranges, the last one shorter
     champion = str(tmp_path / "version")
     copy_as_version(trained, champion)
+    # Alone first: what an executor holds of that must not serve the measurement beside a champion.
+    alone = run_evaluate(settings, uri, trained, str(tmp_path / "alone"))
+    assert "champion" not in alone["models"]
     report = run_evaluate(settings, uri, trained, str(tmp_path / "report"), "--champion", champion)
 
     dataset, loaded = open_dataset(uri), artifact.load(trained)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recommender.clusters.shapes import Shape
-from recommender.errors import ConfigError
 
 GIB = 1 << 30
 # https://aws.amazon.com/ec2/instance-types/: in these series memory goes with the vCPUs.
-_GIB_A_VCPU = {"c": 2, "m": 4, "r": 8, "t": 4}
+SERIES_GIB = {"c": 2, "m": 4, "r": 8, "t": 4}
 _VCPUS = {"medium": 1, "large": 2, "xlarge": 4}
 _SIZE = re.compile(r"(?P<series>[a-z]+)\d[a-z0-9-]*\.(?P<times>\d*)(?P<size>\w+)")
 _SYSTEM_GIB = 3  # the operating system and EMR's own daemons on a primary
@@ -34,14 +33,16 @@ class Machine:
     cores: int
 
 
-def of_shape(name: str, shape: Shape) -> Machine:
+def of_shape(name: str, shape: Shape) -> Machine | None:
     """Return the smallest machine that the primary fleet of a shape may get.
 
-    Raises:
-        ConfigError: the memory of an instance type is not known here.
+    None where the memory of one of its instance types is not known: see ``SERIES_GIB``.
     """
-    sizes = [(*_size(kind), kind) for kind in shape.primary.instance_types]
-    memory, cores, kind = min(sizes)
+    sizes = {kind: _size(kind) for kind in shape.primary.instance_types}
+    known = [(*size, kind) for kind, size in sizes.items() if size is not None]
+    if len(known) < len(sizes):
+        return None
+    memory, cores, kind = min(known)
     heap = _bytes(shape.driver_memory)
     free = int(memory * GIB) - _SYSTEM_GIB * GIB - heap
     return Machine(f"{kind} of shape {name}", max(0, free), cores)
@@ -56,18 +57,14 @@ def this_machine() -> Machine:
     return Machine("this machine", int(0.9 * memory), os.cpu_count() or 1)
 
 
-def _size(kind: str) -> tuple[float, int]:
-    """Return (GiB, vCPUs) of an instance type."""
+def _size(kind: str) -> tuple[float, int] | None:
+    """Return (GiB, vCPUs) of an instance type; None of an unknown one."""
     found = _SIZE.fullmatch(kind)
     series, size = (found["series"], found["size"]) if found else ("", "")
-    if not found or series not in _GIB_A_VCPU or size not in _VCPUS:
-        message = (
-            f"expected an instance type of the series {', '.join(_GIB_A_VCPU)}, whose memory is "
-            f"known, found {kind}: name train.engine instead of auto, or take another type"
-        )
-        raise ConfigError(message)
+    if not found or series not in SERIES_GIB or size not in _VCPUS:
+        return None
     vcpus = _VCPUS[size] * int(found["times"] or 1)
-    return float(_GIB_A_VCPU[series] * vcpus), vcpus
+    return float(SERIES_GIB[series] * vcpus), vcpus
 
 
 def _bytes(heap: str) -> int:

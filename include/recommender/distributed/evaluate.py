@@ -64,7 +64,8 @@ def evaluate(
         objective=about["setting"],
         settings=settings,
     )
-    tally = _measure(session, places, shape[0], storage.sha256(join(candidate, MANIFEST)))
+    key = f"{storage.sha256(join(candidate, MANIFEST))} beside {champion}"
+    tally = _measure(session, places, shape[0], key)
     if not tally.population.get("users"):
         message = (
             "expected users with a held-out item that is new to them and known to the model, "

@@ -6,8 +6,7 @@ rows it holds its range.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,32 +91,25 @@ class Catalogue:
         return np.asarray(self.scores[ALL_TIME]).astype(np.int64)
 
 
-@functools.lru_cache(maxsize=1)
-def _catalogue(key: str, load: Callable[[], Catalogue]) -> Catalogue:  # noqa: ARG001 - the key of the cache
-    return load()
+_LOADED: dict[str, Catalogue] = {}
+"""The one catalogue that this process holds, by the key of its evaluation."""
 
 
-class _Load:
-    """Load the catalogue; equal to any other, so that a process loads once per ``key``."""
+def _catalogue(key: str, places: Places) -> Catalogue:
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = _load(places)
+    return _LOADED[key]
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
 
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Load)
-
-    def __call__(self) -> Catalogue:
-        places = self.places
-        ids = pa.array(tables.read_all(places.item_ids, [c.ITEM_ID])[c.ITEM_ID], pa.string())
-        found = tables.read_all(places.item_factors, [INDEX, FACTORS])
-        factors = np.zeros((len(ids), found[FACTORS].shape[1]), dtype=np.float32)
-        factors[found[INDEX]] = found[FACTORS]
-        names = [prefix + name for prefix in ("", BEFORE) for name in places.models]
-        scores = tables.read_all(places.item_scores, names)
-        return Catalogue(ids, factors, scores, _open_champion(places.champion))
+def _load(places: Places) -> Catalogue:
+    ids = pa.array(tables.read_all(places.item_ids, [c.ITEM_ID])[c.ITEM_ID], pa.string())
+    found = tables.read_all(places.item_factors, [INDEX, FACTORS])
+    factors = np.zeros((len(ids), found[FACTORS].shape[1]), dtype=np.float32)
+    factors[found[INDEX]] = found[FACTORS]
+    names = [prefix + name for prefix in ("", BEFORE) for name in places.models]
+    scores = tables.read_all(places.item_scores, names)
+    return Catalogue(ids, factors, scores, _open_champion(places.champion))
 
 
 def _open_champion(uri: str | None) -> Any:  # noqa: ANN401 - a context that lives with the process
@@ -135,12 +127,12 @@ def measure(key: str, places: Places, first: int, last: int) -> Tally:
     """Measure the users from ``first`` to ``last``, the end left out.
 
     Args:
-        key: of this evaluation: what is loaded for it is not loaded again.
+        key: of this candidate beside this champion: what is loaded for it is not loaded again.
         places: where everything is.
         first: index of the first user.
         last: index behind the last one.
     """
-    return _Range(places, _catalogue(key, _Load(places)), first, last).measure()
+    return _Range(places, _catalogue(key, places), first, last).measure()
 
 
 class _Range:

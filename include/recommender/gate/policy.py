@@ -26,10 +26,10 @@ class Policy:
     champion_tolerance: float = 0.01
     """Share of the champion's Recall@K that the candidate may fall short of it, for certain or not."""
 
-    champion_doubt: float = 0.05
-    """The same as long as the paired interval holds zero: of two equal models the one measured lower
-    is not worse, and a refit on newer data is worth more than the luck of a night. Beyond it nothing
-    is excused. Below ``champion_tolerance`` it has no effect."""
+    champion_doubt: float = 0.0
+    """The same as long as the paired interval holds zero, for example 0.05: of two equal models the one
+    measured lower is not worse. Beyond it nothing is excused. Below ``champion_tolerance``, as by
+    default, it has no effect: what is allowed in doubt may be lost night after night."""
 
     champion_margin: float | None = None
     """Null: as good as the champion is enough, which lets a refit on newer data replace it. A number

@@ -6,7 +6,7 @@ Two trainings are one when the data, the code and the settings are equal:
   compared: equal rows may come in other files, and of a snapshot without a manifest nobody knows
   the content without reading it. Another date alone makes no other data.
 - code: the hash of everything a cluster gets (package, configuration, pinned libraries).
-- settings: K and the search budget, which a run may override by Params.
+- settings: K, the search budget and the engine, which a run may override by Params.
 
 A run that goes on from the champion's factors would fit the same rows a little further: no reason to
 start a cluster either.
@@ -34,12 +34,14 @@ class Training:
         code: hash of the staged code.
         k: length of the measured lists.
         trials: settings tried in the search; 0 for none.
+        engine: what fits ALS.
     """
 
     data: str | None
     code: str | None
     k: int | None
     trials: int | None
+    engine: str | None
 
     def difference(self, other: Training) -> str | None:
         """Name the first thing in which two trainings differ or that is unknown; None if equal."""
@@ -69,4 +71,5 @@ def of_version(about: Mapping[str, Any]) -> Training:
         code=about.get("code_hash"),
         k=(lineage.get("settings") or {}).get("k"),
         trials=trials,
+        engine=(about.get("engine") or {}).get("engine"),
     )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recommender import config
-from recommender.clusters.sizing import GIB, Machine
+from recommender.clusters.sizing import GIB, SERIES_GIB, Machine
 from recommender.errors import ConfigError
 from recommender.objective import AUTO, IMPLICIT, SPARK, Choice, Engine
 
@@ -49,13 +49,13 @@ class Chosen:
         engine: what fits.
         why: a sentence for the log, the record and the report.
         needed_gib: what one machine would need.
-        machine_gib: what it has.
+        machine_gib: what it has; None where that is not known.
     """
 
     engine: Engine
     why: str
     needed_gib: float
-    machine_gib: float
+    machine_gib: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values only."""
@@ -81,7 +81,7 @@ def capacity(machine: Machine) -> int:
     return max(0, int((machine.memory - _LIBRARIES) / (PEAK * _PAIR_BYTES)))
 
 
-def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine) -> Chosen:
+def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine | None) -> Chosen:
     """Choose among the engines; the longest factors that the search tries count.
 
     Only memory speaks for ``spark``: per core and iteration it is an order of magnitude slower.
@@ -90,13 +90,16 @@ def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine) 
         asked: an engine, or ``auto``.
         size: of the final fit.
         settings: of the training.
-        machine: on which one machine's engine would run.
+        machine: on which one machine's engine would run; None where its memory is not known.
 
     Raises:
-        ConfigError: ``implicit`` was asked for and does not fit.
+        ConfigError: ``implicit`` was asked for and does not fit, or ``auto`` and nobody knows.
     """
     factors = max(settings.als.factors, *(settings.search.factors if settings.search else (1,)))
     need = needed(size, factors)
+    if machine is None:
+        engine = _unmeasured(asked)
+        return Chosen(engine, f"{engine}, asked for", round(need / GIB, 2), None)
     numbers = (
         f"{size.rows:,} rows of {size.users:,} users and {size.items:,} items at {factors} factors "
         f"take about {need / GIB:.1f} GiB, and the {machine.name} has {machine.memory / GIB:.1f} GiB"
@@ -115,8 +118,31 @@ def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine) 
     why = f"{engine}, {reason}: {numbers}"
     if engine == IMPLICIT:
         minutes = seconds(size, settings, factors, machine.cores) / 60
-        why += f"; fits of about {minutes:.1f} minutes in all"
+        lasting = f"about {minutes:.0f} minutes" if minutes >= 1 else "less than a minute"
+        why += f"; fits of {lasting} in all"
     return Chosen(engine, why, round(need / GIB, 2), round(machine.memory / GIB, 2))
+
+
+def known(machine: Machine | None) -> Machine:
+    """Return a machine whose memory ``auto`` can count on.
+
+    Raises:
+        ConfigError: it is not known.
+    """
+    if machine is None:
+        message = (
+            f"train.engine {AUTO}: expected instance types of the series {', '.join(SERIES_GIB)}, whose "
+            "memory is known, in the primary fleet of clusters.train, found another: name the "
+            "engine, or take other types"
+        )
+        raise ConfigError(message)
+    return machine
+
+
+def _unmeasured(asked: Choice) -> Engine:
+    if asked == AUTO:
+        known(None)
+    return SPARK if asked == SPARK else IMPLICIT
 
 
 def seconds(size: Size, settings: config.Train, factors: int, cores: int) -> float:

@@ -20,14 +20,16 @@ from recsys_emr import examination
 SHOP = config.Recommender(name="shop", description="d", dataset="shop")
 PARAMS = {
     "accept_data": None, "retrain_identical": False, "k": 20, "search_trials": 4, "wide_search": False,
+    "engine": "auto",
 }  # fmt: skip
 CODE = {"uri": "s3://work/code/c", "content_hash": "c"}
 
 
 @pytest.fixture
 def locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
+    shape = environment.load("aws").shape
     places = Locations(str(tmp_path / "lake"), str(tmp_path / "work"), str(tmp_path / "models"))
-    monkeypatch.setattr(environment, "load", lambda: SimpleNamespace(locations=places))
+    monkeypatch.setattr(environment, "load", lambda: SimpleNamespace(locations=places, shape=shape))
     return places
 
 
@@ -41,7 +43,7 @@ def prepare(locations: Locations, snapshot: str, key: str, rows: int = 1_000) ->
     profile = {
         "stages": [{"stage": "parsed", "rows": rows}],
         "users": 100, "items": 50,
-        "windows": {"train": {"rows": 500, "top_item_rows": 10}, "test": {"items": 40}},
+        "windows": {"train": {"rows": 500, "top_item_rows": 10}, "validation": {"rows": 50}, "test": {"items": 40}},
         "cold": {"test": {"items": 5}},
         "duplicates": {"share": 0.1}, "verified": {"share": None},
         "days": {"first_date": "2017-01-01", "rows": [30] * 300},
@@ -139,6 +141,7 @@ def about(content: str, **changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "code_hash": "c",
         "settings": {"search": {"trials": 4}},
+        "engine": {"engine": "implicit"},
         "lineage": {"dataset": {"content": content}, "settings": {"k": 20}},
     }
     return {**found, **changes}
@@ -158,6 +161,8 @@ def test_training_is_skipped_only_where_it_would_repeat_the_champions(
     )
     assert examination.is_new(SHOP, run, CODE, {**PARAMS, "retrain_identical": True})
     assert examination.is_new(SHOP, run, CODE, {**PARAMS, "k": 10})
+    assert not examination.is_new(SHOP, run, CODE, {**PARAMS, "engine": "implicit"})
+    assert examination.is_new(SHOP, run, CODE, {**PARAMS, "engine": "spark"})
     assert examination.is_new(SHOP, run, CODE, {**PARAMS, "wide_search": True})
     assert examination.is_new(SHOP, run, CODE, {**PARAMS, "search_trials": None})
     assert examination.is_new(SHOP, run, {**CODE, "content_hash": "d"}, PARAMS)
@@ -167,7 +172,13 @@ def test_training_is_skipped_only_where_it_would_repeat_the_champions(
 
 @pytest.mark.parametrize(
     "unknown",
-    [{"code_hash": None}, {"lineage": {}}, {"settings": {}}, {"lineage": {"dataset": {}}}],
+    [
+        {"code_hash": None},
+        {"lineage": {}},
+        {"settings": {}},
+        {"lineage": {"dataset": {}}},
+        {"engine": None},
+    ],
     ids=json.dumps,
 )
 def test_what_an_older_version_does_not_tell_counts_as_different(

@@ -69,15 +69,20 @@ def test_the_size_is_that_of_the_final_fit() -> None:
 
 def test_the_smallest_machine_that_the_fleet_may_get_counts() -> None:
     machine = of_shape("single_node", environment.load("aws").shape("single_node"))
+    assert machine is not None
     assert machine.name == "m5.4xlarge of shape single_node"  # 64 GiB, r5.4xlarge has 128
     assert machine.memory == (64 - 3 - 2) * GIB
     assert machine.cores == 16
 
 
-def test_a_machine_of_unknown_memory_is_an_error_with_a_way_out() -> None:
+def test_a_machine_of_unknown_memory_stops_auto_only_and_names_the_way_out() -> None:
     shape = Shape(primary=Fleet(instance_types={"p4d.24xlarge": 1}, on_demand=1), minutes=10)
-    with pytest.raises(ConfigError, match=r"found p4d\.24xlarge: name train\.engine"):
-        of_shape("gpu", shape)
+    machine = of_shape("gpu", shape)
+    with pytest.raises(ConfigError, match=r"train\.engine auto: expected .*name the engine"):
+        choose(AUTO, SMALL, TRAIN, machine)
+    for asked in (IMPLICIT, SPARK):
+        chosen = choose(asked, HUGE, TRAIN, machine)
+        assert (chosen.engine, chosen.machine_gib) == (asked, None)
 
 
 def test_this_machine_has_memory_and_cores() -> None:
