@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import postgres
 import requests
 
 from demo import airflow
@@ -142,6 +143,25 @@ def running(
     home: Path, aws: dict[str, str], config: Path, *, parallelism: int = 4
 ) -> Iterator[Stack]:
     """Start every component, wait until all are healthy, and stop them for certain."""
+    with postgres.running() as database:
+        stack = _prepared(home, aws, config, parallelism, database)
+        try:
+            for component in airflow.COMPONENTS:
+                stack.start(component)
+            await_that(
+                lambda: airflow.is_healthy(stack.url),
+                180,
+                f"a healthy Airflow; its logs are in {home}",
+            )
+            yield stack
+        finally:
+            for component in list(stack.processes):
+                stack.kill(component)
+
+
+def _prepared(
+    home: Path, aws: dict[str, str], config: Path, parallelism: int, database: str | None
+) -> Stack:
     port = free_port()
     passwords = home / "passwords.json"
     home.mkdir(parents=True)
@@ -152,11 +172,7 @@ def running(
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
-        # On a busy machine a writer waits for longer than SQLite's five seconds. Another database, such as
-        # a Postgres, may be named outside.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": os.environ.get(
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{home}/airflow.db?timeout=60"
-        ),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{home}/airflow.db",
         # A killed scheduler's tasks are found again after this; the default is five minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -164,14 +180,4 @@ def running(
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
     }
     airflow.migrate(env)
-    stack = Stack(env, f"http://127.0.0.1:{port}", home)
-    try:
-        for component in airflow.COMPONENTS:
-            stack.start(component)
-        await_that(
-            lambda: airflow.is_healthy(stack.url), 180, f"a healthy Airflow; its logs are in {home}"
-        )
-        yield stack
-    finally:
-        for component in list(stack.processes):
-            stack.kill(component)
+    return Stack(env, f"http://127.0.0.1:{port}", home)
