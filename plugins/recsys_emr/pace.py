@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 # A task that comes back from a deferral before Airflow's scheduler has heard of the worker's end is
 # taken for killed: "finished with state success, but the task instance's state attribute is queued",
-# and a retry is spent. Seen after 1.3 s on a busy laptop; the scheduler looks about once a second.
-SHORTEST_PAUSE = 3.0
+# and a retry is spent. A worker may notice the end only at its next heartbeat, five seconds later
+# (`workers.min_heartbeat_interval`; seen 5.0 to 5.3 s after it), and the scheduler looks about once a second.
+SHORTEST_PAUSE = 8.0
 _LONGEST_BACK_OFF = 20.0  # units: ten minutes at the 30 s of a real account
 _SPREAD = 0.5
 _JITTER = 0.1  # a tenth more or less keeps many waits out of step
@@ -19,7 +20,7 @@ def back_off(attempt: int, unit: float, draw: Callable[[float, float], float]) -
     """Return how long to wait before the attempt after this one, in seconds.
 
     Doubles with each attempt and is spread by half to both sides, so that stages that failed
-    together do not come back together. Never less than 3 s.
+    together do not come back together. Never less than ``SHORTEST_PAUSE``.
 
     Args:
         attempt: the one that failed, 1 is the first.

@@ -116,7 +116,7 @@ def test_the_pause_is_spread_by_half_to_both_sides() -> None:
 
 
 def test_the_pause_is_never_too_short_for_the_scheduler() -> None:
-    assert pace.back_off(1, 0.001, lambda low, high: low) == 3
+    assert pace.back_off(1, 0.001, lambda low, high: low) == 8
 
 
 @pytest.mark.parametrize("kind", list(Kind))
