@@ -6,11 +6,11 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
-from recommender import environment, manifest, registry
+from recommender import environment, manifest, registry, storage
 from recommender.config import Recommender
 from recommender.errors import NotFoundError
 from recommender.lineage import predecessor
-from recommender.locations import SUMMARY, Locations, run_key
+from recommender.locations import MANIFEST, SUMMARY, Locations, join, run_key
 from recommender.registry import recommendations
 from recsys_emr import stages
 from recsys_emr.pipeline import named_errors_are_final, read_json
@@ -36,8 +36,16 @@ def resolve_run(recommender: Recommender, context: Context) -> dict[str, Any]:
     own = about["lineage"]["dataset"]["uri"]
     snapshot = dt.date.fromisoformat(about["snapshot"])
     newer = predecessor.newest_dataset(locations, recommender.name, after=snapshot)
-    key = run_key(context["dag_run"].run_id)
-    run = planned_run(locations, recommender.name, version, newer or own, key)
+    dataset = newer or own
+    if not storage.exists(join(dataset, MANIFEST)):  # the work area may expire, versions do not
+        message = (
+            f"expected the dataset of version {version} at {dataset}, found none: the work area has been "
+            f"cleaned up. Run retrain_{recommender.name} over a snapshot again, then these lists."
+        )
+        raise NotFoundError(message)
+    run = planned_run(
+        locations, recommender.name, version, dataset, run_key(context["dag_run"].run_id)
+    )
     log.info("lists of %s for the users of %s at %s", version, run["dataset"], run["output"])
     return run
 

@@ -78,7 +78,11 @@ def make_run(
         "population": {"users": 200, "held_out": 900},
         "models": {name: scores(value) for name, value in models.items()},
         "comparisons": comparisons,
-        "lineage": {"candidate": {"sha256": digest}, "champion": champion},
+        "lineage": {
+            "candidate": {"sha256": digest},
+            "champion": champion,
+            "dataset": {"uri": at.dataset},
+        },
     }
     storage.write_json(join(at.report, "report.json"), report)
     manifest.seal(at.report, "report")
