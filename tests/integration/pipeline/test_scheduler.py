@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,23 +163,30 @@ def test_two_backfill_runs_at_a_time_end_in_the_same_state(stack: Stack) -> None
     assert len(records) == list(found.values()).count("promoted")
 
 
-@pytest.mark.browser
-def test_the_trigger_form_starts_a_run(stack: Stack, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on the PATH to drive the form with (apt-get install chromium)")
+@pytest.fixture
+def chromium() -> Iterator[Any]:
+    """Open a page of a real browser; the test is skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on the PATH to drive the UI with (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
-    stack.unpause("retrain_shop_bad")
-    before = {run["dag_run_id"] for run in stack.runs("retrain_shop_bad")}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium,
+            executable_path=path,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        page = browser.new_page(viewport={"width": 1400, "height": 1100})
-        fill_form(page, stack.url, tmp_path)
+        yield browser.new_page(viewport={"width": 1400, "height": 1100})
         browser.close()
+
+
+@pytest.mark.browser
+def test_the_trigger_form_starts_a_run_and_its_task_leads_to_the_runs_page(
+    stack: Stack, chromium: Any, tmp_path: Path
+) -> None:
+    stack.unpause("retrain_shop_bad")
+    before = {run["dag_run_id"] for run in stack.runs("retrain_shop_bad")}
+    fill_form(chromium, stack.url, tmp_path)
 
     def started() -> Any:
         runs = stack.runs("retrain_shop_bad")
@@ -189,6 +197,9 @@ def test_the_trigger_form_starts_a_run(stack: Stack, tmp_path: Path) -> None:
     assert run["conf"]["snapshot"] == "2024-02-29"
     assert stack.await_run("retrain_shop_bad", run["dag_run_id"]) == "success"
     assert verdicts("shop_bad")["2024-02-29"] == "refused"
+    report = open_report(chromium, stack.url, run["dag_run_id"], tmp_path)
+    (record,) = storage.list_files(f"{LOCATIONS.decisions('shop_bad')}/2024-02-29")
+    assert storage.read_json(record.uri)["reason"] in report
 
 
 def fill_form(page: Any, url: str, pictures: Path) -> None:
@@ -204,3 +215,15 @@ def fill_form(page: Any, url: str, pictures: Path) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
     page.wait_for_url("**/runs/**")
     page.screenshot(path=str(pictures / "run.png"))
+    page.goto("about:blank")  # an open page asks and draws for as long as the run takes
+
+
+def open_report(page: Any, url: str, run_id: str, pictures: Path) -> str:
+    """Click on the task's button, which Airflow shows below *Details*; return the page's words."""
+    page.goto(f"{url}/dags/retrain_shop_bad/runs/{run_id}/tasks/page")
+    page.get_by_role("link", name="Details").click()
+    page.screenshot(path=str(pictures / "details.png"))
+    page.get_by_role("link", name="Run report").click()
+    page.wait_for_url("**/recsys/report/retrain_shop_bad/2024-02-29/**")
+    page.screenshot(path=str(pictures / "report.png"), full_page=True)
+    return str(page.inner_text("body"))
