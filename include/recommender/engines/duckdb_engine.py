@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from sqlframe.duckdb import DuckDBSession, Window, functions
 
@@ -79,6 +80,8 @@ class DuckDbEngine:
         """Give the raw lines as a stream: it can be used once."""
         self._reader = Reader(files)
         schema = _arrow_schema(_LINES)
+        name_of_file = pa.field(c.FILE, pa.dictionary(pa.int32(), pa.string()))  # one a block
+        schema = schema.set(schema.get_field_index(c.FILE), name_of_file)
         batches = (_batch(block, schema) for block in self._reader)
         name = self._name()
         self.connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
@@ -91,16 +94,18 @@ class DuckDbEngine:
         text, required = F.col(TEXT), [key for key in keys if key not in optional]
         # An error costs 20 us: that an optional key is absent is told by the text. A key may be
         # written with escapes of plain letters; few lines have an escape at all.
-        escaped = F.when(text.contains("\\u00"), text.rlike(_ESCAPED_LETTER))
-        present = F.lit(True)
-        absent = ~escaped.otherwise(F.lit(False)) if optional else F.lit(False)
-        for key in optional:
-            named = text.contains(f'"{key}"')
-            present, absent = present & named, absent & ~named
+        escaped = F.when(text.contains("\\u00"), text.rlike(_ESCAPED_LETTER)).otherwise(
+            F.lit(False)
+        )
+        named = [text.contains(f'"{key}"') for key in optional]
+        present, absent = F.lit(True), F.lit(bool(optional))
+        for key in named:
+            present, absent = present & key, absent & ~key
         frame = lines.select(
             *others,
             F.when(present, _strict(text, keys)).alias(_FULL),
-            F.when(absent, _strict(text, required)).alias(_SHORT),
+            # Nested: the two sides of "and" are both computed for every line.
+            F.when(absent, F.when(~escaped, _strict(text, required))).alias(_SHORT),
         )
         full, short = F.col(_FULL), F.col(_SHORT)
         return frame.select(
@@ -215,6 +220,9 @@ class DuckDbEngine:
         return f"kept_{next(self._numbers)}"
 
     def _table(self, name: str) -> DataFrame:
+        found = self.connection.table(name)  # SQLFrame would ask three queries for it
+        types = dict(zip(found.columns, map(str, found.types), strict=True))
+        self.session.catalog.add_table(name, column_mapping=types)
         frame = cast("DataFrame", self.session.table(name))
         self._kept[id(frame)] = (frame, name)
         return frame
@@ -253,13 +261,23 @@ def _strict(text: Column, keys: Sequence[str]) -> Column:
 def _batch(block: Block, schema: pa.Schema) -> pa.RecordBatch:
     """Set beside each line where it stands."""
     rows = len(block.lines)
+    name = block.file.encode()
+    ends = _over(np.array([0, len(name)], np.int32))
+    file = pa.StringArray.from_buffers(1, ends.buffers()[1], pa.py_buffer(name))
+    numbers = np.arange(block.first, block.first + rows, dtype=np.int64)
     columns = {
         c.RAW: block.lines,
-        c.FILE: pa.repeat(pa.scalar(block.file), rows),
-        BLOCK: pa.repeat(pa.scalar(0, pa.int64()), rows),
-        POSITION: pa.array(np.arange(block.first, block.first + rows)),
+        c.FILE: pa.DictionaryArray.from_arrays(_over(np.zeros(rows, np.int32)), file),
+        BLOCK: _over(np.zeros(rows, np.int64)),
+        POSITION: _over(numbers),
     }
     return pa.record_batch(list(columns.values()), schema=schema)
+
+
+def _over(values: npt.NDArray[Any]) -> pa.Array:
+    """Lay an array over numbers; ``pa.array`` would import pandas, 0.2 s, to ask whether it is one."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:

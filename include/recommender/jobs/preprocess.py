@@ -24,7 +24,15 @@ from recommender.locations import ITEMS_METADATA, MANIFEST, PROFILE, SUMMARY, jo
 from recommender.metadata.job import write_items
 from recommender.preprocessing import profiling
 from recommender.preprocessing.cleaning import Supported, deduplicate, minimum_support
-from recommender.preprocessing.encoding import Ids, encode, item_ids, known, user_ids
+from recommender.preprocessing.encoding import (
+    Ids,
+    Shortened,
+    encode,
+    known,
+    shorten,
+    spell_out,
+    user_and_item_ids,
+)
 from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
 from recommender.schemas import ITEMS, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
 from recommender.sources.lines import Parsed, parse_lines
@@ -116,7 +124,7 @@ class Job:
         """
         self.stages = profiling.Stages()
         parsed, tally = self._read(latest_allowed)
-        cuts, windowed, calendar = self._split(parsed, tally)
+        cuts, windowed, calendar, ranked = self._split(parsed, tally)
         supported, users, items = self._support(windowed)
         encoded = self.engine.keep(encode(windowed, users.table, items.table))
         windows = profiling.window_facts(encoded)
@@ -124,6 +132,7 @@ class Job:
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
+        users, items = spell_out(users, ranked.users, USERS), spell_out(items, ranked.items, ITEMS)
         ids = profiling.id_facts(users.table, items.table, self.snapshot.source.digits)
         if ids["items_without_zeros"]:
             logger.warning(
@@ -195,13 +204,16 @@ class Job:
         check_budget(tally, budget, examples, self.snapshot.uri, self.quarantine)
         return parsed, tally
 
-    def _split(self, parsed: Parsed, tally: Tally) -> tuple[Cuts, DataFrame, profiling.Calendar]:
-        """Cut time into windows, then take duplicates out within each."""
+    def _split(
+        self, parsed: Parsed, tally: Tally
+    ) -> tuple[Cuts, DataFrame, profiling.Calendar, Shortened]:
+        """Cut time into windows, then take duplicates out within each; ids are ranks from here."""
         if tally.first is None or tally.last is None:
             message = f"{self.snapshot.uri}: no line could be read ({self.stages})"
             raise EmptyDatasetError(message)
         cuts = Cuts.back_from(tally.last, self.settings)
-        windowed = self.engine.keep(deduplicate(assign_windows(parsed.good, cuts)))
+        ranked = shorten(parsed.good)
+        windowed = self.engine.keep(deduplicate(assign_windows(ranked.rows, cuts)))
         calendar = profiling.calendar(windowed)
         rows = calendar.windows
         parsed.release()
@@ -218,7 +230,7 @@ class Job:
                 "Shorten them or take a longer snapshot."
             )
             raise EmptyDatasetError(message)
-        return cuts, windowed, calendar
+        return cuts, windowed, calendar, ranked
 
     def _support(self, windowed: DataFrame) -> tuple[Supported, Ids, Ids]:
         """Apply the minimum support to the fit rows and number who is left."""
@@ -229,9 +241,7 @@ class Job:
         )
         self.stages.add("fit pairs", supported.before)
         self.stages.add("fit pairs supported", supported.after)
-        with ThreadPoolExecutor(2 if self.engine.side_by_side else 1) as pool:
-            numbering = [pool.submit(number, supported.pairs) for number in (user_ids, item_ids)]
-            users, items = (future.result() for future in numbering)
+        users, items = user_and_item_ids(supported.pairs)
         if users.count < 2 or items.count < 2:
             before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
             all_users, all_items = before or (0, 0)

@@ -143,22 +143,21 @@ def _read_fast(
     frame = frame.select(*place, empty.alias("empty"), deep.alias("deep"), TEXT)
     frame = engine.parse(frame, source.keys, source.extra)
     frame = _values(frame, source, settings, (*place, "empty", "deep", SURE))
-    doubt = F.col("deep") | ~F.col(SURE) | F.col(c.USER_ID).rlike(_ODD_ID)
-    doubt = doubt | F.col(c.ITEM_ID).rlike(_ODD_ID)
+    doubt = F.col("deep") | ~F.col(SURE) | _may_be_odd(F.col(c.USER_ID))
+    doubt = doubt | _may_be_odd(F.col(c.ITEM_ID))
     for rule in _rules(source, settings, latest):
         doubt = doubt | F.coalesce(rule.broken, F.lit(False))
     good = F.coalesce(~doubt, F.lit(False))
     reason = F.when(F.col("empty"), F.lit(BLANK)).when(~good, F.lit(UNSETTLED))
     frame = frame.select(*place, reason.alias(c.REASON), *_PARSED, MILLISECONDS)
-    return frame.select(
-        *_PLACE,
-        c.REASON,
-        F.when(_is(UNSETTLED), F.col(c.RAW)).alias(c.RAW),
-        *(
-            F.when(F.col(c.REASON).isNull(), F.col(name)).alias(name)
-            for name in (*_PARSED, MILLISECONDS)
-        ),
-    )
+    raw = F.when(_is(UNSETTLED), F.col(c.RAW)).alias(c.RAW)
+    return frame.select(*_PLACE, c.REASON, raw, *_PARSED, MILLISECONDS)
+
+
+def _may_be_odd(id_: Column) -> Column:
+    """Tell ids to be read with care; one that begins with A to H is no number, NaN or list."""
+    plain = (id_ >= "A") & (id_ < "I")
+    return F.when(plain, id_.contains("\ufffd")).otherwise(id_.rlike(_ODD_ID))
 
 
 def _may_be_deep(text: Column) -> Column:
