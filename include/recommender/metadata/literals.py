@@ -3,7 +3,8 @@
 A Python literal is never evaluated: text is taken out first, what is left has to consist of
 brackets, separators, numbers, ``True``, ``False`` and ``None``, and only then does
 ``ast.literal_eval`` build the value. So neither a call nor an operator ever reaches the parser, and
-depth and size are known before it starts (deep nesting can end a Python process).
+depth and size are known before it starts (deep nesting can end a Python process). Most lines need
+none of it: written with JSON's quotes and constants they are JSON, of the same value.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ MAX_DEPTH = 32
 
 _SPACE = " \t\r\n\f\v\ufeff"  # U+FEFF is a byte-order mark, also where files were joined
 _TEXT = re.compile(r"""u?'(?:[^'\\]|\\.)*'|u?"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_CONSTANTS = {"True": "true", "False": "false", "None": "null"}
+_TOKEN = re.compile(f"{_TEXT.pattern}|[A-Za-z]+", re.DOTALL)
 _NUMBER = r"-?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _WORD = re.compile(rf"(?:True|False|None|{_NUMBER})(?![\w.])")
 _VALUE = "0"  # stands for a text, a number or a constant
@@ -67,12 +70,33 @@ def _parse_object(text: str) -> object:
 
 
 def _parse_literal(text: str) -> object:
+    if sum(map(text.count, _OPEN)) <= MAX_DEPTH:
+        try:
+            return json.loads(_TOKEN.sub(_respell, text), parse_constant=_no_constant)
+        except (ValueError, SyntaxError):
+            pass  # no literal, or one that JSON has no word for: a tuple, 1_000, a key that is no text
     if _depth(_TEXT.sub(_VALUE, text)) > MAX_DEPTH:
         raise BadLineError("nested_too_deeply")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise BadLineError("neither_json_nor_literal") from error
+
+
+def _respell(token: re.Match[str]) -> str:
+    """Write a literal's text or constant as JSON does; what only JSON knows becomes no JSON."""
+    word = token[0]
+    if word[-1] not in "'\"":
+        return _CONSTANTS.get(word, "?")
+    if "\\" in word:
+        return json.dumps(ast.literal_eval(word))
+    inner = word[word.index(word[-1]) + 1 : -1].replace('"', '\\"')
+    return f'"{inner}"'
+
+
+def _no_constant(word: str) -> None:
+    message = f"{word} is no literal"
+    raise ValueError(message)
 
 
 def _depth(structure: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import random
@@ -175,6 +176,26 @@ def test_whatever_a_field_holds_gives_an_item_or_a_reason(record: dict[str, Any]
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text()), max_size=5))
 def test_a_python_literal_says_what_its_json_says(record: dict[str, Any]) -> None:
     assert parse(repr(record).encode()) == parse(json.dumps(record).encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'a': (1, 2)}", "{'a': 1_000, 'b': .5, 'c': 1e5, 'd': -0}", "{1: 2}", "{'a': 'tab\there'}",
+        "{u'a': u'x\"y', 'b': \"it's\"}", r"{'a': '\x41\u00e9\N{EN DASH}\''}", "{'a': None, 'a': True}",
+    ],
+)  # fmt: skip
+def test_a_literal_that_json_has_no_word_for_keeps_its_value(text: str) -> None:
+    assert parse(text.encode()) == ast.literal_eval(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'a': true}", "{'a': NaN}", "{'a': 'b' 'c'}", "{'a': 007}", "{'a': b'x'}", "{'a': '\r'}"],
+)
+def test_what_only_json_or_nobody_knows_is_no_literal(text: str) -> None:
+    with pytest.raises(BadLineError, match="neither_json_nor_literal"):
+        parse(text.encode())
 
 
 def write_snapshot(root: Path, **files: list[Any]) -> str:
