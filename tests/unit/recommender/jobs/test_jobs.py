@@ -23,17 +23,6 @@ Build = Callable[..., str]
 
 
 @pytest.fixture
-def run(tmp_path: Path, config: str) -> Callable[..., int]:
-    """Run a job with this test's configuration."""
-
-    def start(job: Any, **uris: str) -> int:
-        arguments = [text for key, uri in uris.items() for text in (f"--{key}", uri)]
-        return int(job.main(["--config", config, *arguments]))
-
-    return start
-
-
-@pytest.fixture
 def trained(run: Callable[..., int], build: Build, tmp_path: Path) -> tuple[str, str]:
     dataset, candidate = build(), str(tmp_path / "candidate")
     assert run(train, dataset=dataset, output=candidate) == 0

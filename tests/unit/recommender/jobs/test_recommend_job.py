@@ -28,15 +28,6 @@ N = 6
 
 
 @pytest.fixture
-def run(config: str) -> Run:
-    def start(job: Any, *extra: str, **uris: str) -> int:
-        arguments = [text for key, uri in uris.items() for text in (f"--{key}", uri)]
-        return int(job.main(["--config", config, *arguments, *extra]))
-
-    return start
-
-
-@pytest.fixture
 def published(run: Run, build: Build, tmp_path: Path) -> tuple[str, str]:
     """Return a dataset and a version trained on it, with half life and balance."""
     dataset, version = build(), str(tmp_path / "versions" / "v1")

@@ -19,15 +19,6 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(config: str) -> Run:
-    def start(job: Any, *extra: str, **uris: str) -> int:
-        arguments = [text for key, uri in uris.items() for text in (f"--{key}", uri)]
-        return int(job.main(["--config", config, *arguments, *extra]))
-
-    return start
-
-
-@pytest.fixture
 def measured(run: Run, build: Build, tmp_path: Path) -> dict[str, str]:
     """Return the directories of a candidate and its report."""
     dataset, candidate = build(), str(tmp_path / "candidate")
