@@ -5,17 +5,20 @@
 Made in blocks of users, each from a random stream of (seed, block) alone, so memory stays at a block
 and the same arguments give the same rows. The model: a user's number of items is log-normal; an item's
 popularity falls as a power of its rank; users and items belong to one of ``--tastes`` groups, and with
-probability .7 a user takes an item of his own group. ``--raw`` writes the same rows as JSON lines of the
-format ``events``, for the whole pipeline.
+probability .7 a user takes an item of his own group. ``--raw`` writes the same rows as gzipped JSON
+lines of the format ``events``, for the whole pipeline, with one process a core.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +56,25 @@ class Model:
 
 
 def of_size(rows: int, seed: int = 42) -> Model:
-    """Return the model of a size: 40 rows a user, one item for a thousand rows, within limits."""
-    return Model(rows, max(100, rows // 40), min(1_000_000, max(200, rows // 500)), seed=seed)
+    """Return the model of a size: 40 rows a user, an item for 500 rows and 100,000 at most."""
+    return Model(rows, max(100, rows // 40), min(100_000, max(200, rows // 500)), seed=seed)
 
 
 def blocks(model: Model) -> Iterator[pa.Table]:
     """Yield tables of user, item, confidence, timestamp, sorted by user, then item, pairs unique."""
-    for number, first in enumerate(range(0, model.users, model.block_users)):
-        users = np.arange(first, min(model.users, first + model.block_users))
-        yield _block(model, np.random.default_rng((model.seed, number)), users)
+    for number in range(_count(model)):
+        yield block(model, number)
 
 
-def _block(model: Model, rng: np.random.Generator, users: np.ndarray) -> pa.Table:
+def _count(model: Model) -> int:
+    return -(-model.users // model.block_users)
+
+
+def block(model: Model, number: int) -> pa.Table:
+    """Return one of the tables of ``blocks``."""
+    first = number * model.block_users
+    users = np.arange(first, min(model.users, first + model.block_users))
+    rng = np.random.default_rng((model.seed, number))
     mean = model.rows / model.users
     activity = np.exp(rng.normal(np.log(mean) - _SPREAD**2 / 2, _SPREAD, len(users)))
     # A tenth more than wanted: popular items are drawn twice and count once.
@@ -143,23 +153,26 @@ def _write_ids(folder: Path, index: str, name: str, prefix: str, count: int) -> 
 
 
 def write_raw(model: Model, folder: Path) -> int:
-    """Write the same rows as JSON lines of the format ``events``; return the bytes."""
+    """Write the same rows as JSON lines of the format ``events``; return the bytes, gzipped."""
     folder.mkdir(parents=True)
-    size = 0
-    for number, table in enumerate(blocks(model)):
-        lines = pc.binary_join_element_wise(
-            '{"user_id": "u',
-            pc.cast(table.column(USER), pa.string()),
-            '", "item_id": "i',
-            pc.cast(table.column(ITEM), pa.string()),
-            '", "timestamp": ',
-            pc.cast(table.column(TIMESTAMP), pa.string()),
-            "}\n",
-            "",
-        ).combine_chunks()
-        text = lines.buffers()[2]
-        size += (folder / f"part-{number:05d}.json").write_bytes(text)
-    return size
+    with ProcessPoolExecutor() as pool:
+        return sum(pool.map(partial(_write_lines, model, folder), range(_count(model))))
+
+
+def _write_lines(model: Model, folder: Path, number: int) -> int:
+    table = block(model, number)
+    lines = pc.binary_join_element_wise(
+        '{"user_id": "u',
+        pc.cast(table.column(USER), pa.string()),
+        '", "item_id": "i',
+        pc.cast(table.column(ITEM), pa.string()),
+        '", "timestamp": ',
+        pc.cast(table.column(TIMESTAMP), pa.string()),
+        "}\n",
+        "",
+    ).combine_chunks()
+    text = gzip.compress(lines.buffers()[2], compresslevel=1, mtime=0)
+    return (folder / f"part-{number:05d}.json.gz").write_bytes(text)
 
 
 def main() -> None:
@@ -167,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=float, required=True)
     parser.add_argument("--output", type=Path, help="dataset directory")
-    parser.add_argument("--raw", type=Path, help="folder of JSON lines")
+    parser.add_argument("--raw", type=Path, help="folder of gzipped JSON lines")
     parser.add_argument("--seed", type=int, default=42)
     asked = parser.parse_args()
     model = of_size(int(asked.rows), asked.seed)

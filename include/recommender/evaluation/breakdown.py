@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from recommender.evaluation.metrics import Hits, Lists, PerUser, Population
 COHORTS = ("light", "medium", "heavy")
 PARTS = ("head", "tail")
 _STEPS = (1, 2, 5)
+_BLOCK_USERS = 1 << 14
 Mask = npt.NDArray[np.bool_]
 
 
@@ -125,8 +125,17 @@ def curves(hit: Hits, sizes: npt.NDArray[np.int64], ks: list[int]) -> dict[str, 
     }
 
 
-def histories(fit: csr_matrix, popularity: npt.NDArray[np.int64], users: Any) -> PerUser:  # noqa: ANN401 - an index
-    """Return the mean popularity of what each user took before, (n,)."""
-    had = fit[users]
-    total = np.add.reduceat(popularity[had.indices].astype(np.float64), had.indptr[:-1])
-    return np.asarray(total / np.diff(had.indptr), dtype=np.float64)
+def histories(
+    fit: csr_matrix, popularity: npt.NDArray[np.int64], users: npt.NDArray[np.int32]
+) -> PerUser:
+    """Return the mean popularity of what each user took before, (n,).
+
+    In blocks of users: a copy of their rows would be as large as the matrix.
+    """
+    found = np.empty(len(users))
+    for start in range(0, len(users), _BLOCK_USERS):
+        block = slice(start, start + _BLOCK_USERS)
+        had = fit[users[block]]
+        total = np.add.reduceat(popularity[had.indices].astype(np.float64), had.indptr[:-1])
+        found[block] = total / np.diff(had.indptr)
+    return found

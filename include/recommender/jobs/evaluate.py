@@ -23,7 +23,6 @@ from recommender.evaluation import cold_start, probes, samples
 from recommender.evaluation.champion import Champion
 from recommender.evaluation.leaderboard import Ranker, choose_population, evaluate
 from recommender.evaluation.samples import CHAMPION
-from recommender.interactions import Interactions, merge
 from recommender.jobs import cli, distributed
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
@@ -71,11 +70,11 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     models: dict[str, Ranker] = dict(candidate.models)
     if champion is not None:
         models[CHAMPION] = Champion(champion, dataset.users, dataset.items)
-    windows = dataset.window(TRAIN), dataset.window(VALIDATION)
-    history, held_out = merge(*windows), dataset.pairs(TEST)
+    measured_cold = _cold(dataset, recommender)  # first: its windows are gone when the rest is read
+    history, held_out = dataset.window(TRAIN, VALIDATION), dataset.pairs(TEST)
     report = evaluate(models, history.matrix(), held_out, recommender.evaluate)
     _add_training(report, candidate, champion)
-    report["cold"] = _cold(dataset, *windows, recommender)
+    report["cold"] = measured_cold
     cold = dataset.profile.get("cold", {}).get(TEST)
     report["population"] = {**report["population"], "cold": cold}
     lineage = _lineage(dataset, candidate, recommender, arguments)
@@ -112,11 +111,10 @@ def _add_training(report: dict[str, Any], candidate: Candidate, champion: Candid
     report["left_out"] = noted.get("left_out", {})
 
 
-def _cold(
-    dataset: Dataset, training: Interactions, validation: Interactions, recommender: Recommender
-) -> dict[str, Any]:
+def _cold(dataset: Dataset, recommender: Recommender) -> dict[str, Any]:
     """Measure newcomers; the models are fitted anew, on the training window alone."""
     built = contenders.build(recommender.train, dataset.features())
+    training, validation = dataset.window(TRAIN), dataset.window(VALIDATION)
     k = recommender.evaluate.k
     return cold_start.measure(training, validation, built.for_new_users, built.for_new_items, k)
 

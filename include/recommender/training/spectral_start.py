@@ -10,7 +10,7 @@ end after two or three iterations whatever the seed, so that an early judgement 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ _OVERSAMPLED = 8  # columns beyond those asked for, and
 _POWER_ITERATIONS = 2  # passes over the rows: the usual choice (Halko, Martinsson, Tropp 2011)
 # A direction that the penalty would silence starts at this share of its length: it may be wrong.
 _LEAST = 0.02
+_BLOCK = 1 << 16  # rows in float64 at a time: 40 MB at 64 factors
+_ROUNDING = 1e-6  # of the greatest value: float32 tells no direction below it
 _NOISE = 0.01  # where there are fewer users or items than factors; implicit draws its own so
 
 
@@ -94,12 +96,52 @@ def _leading(matrix: csr_matrix, count: int, seed: int) -> tuple[Array, Array, A
     shape = (matrix.shape[1], min(count + _OVERSAMPLED, *matrix.shape))
     basis = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     for _ in range(_POWER_ITERATIONS):
-        basis = np.linalg.qr(matrix.T @ np.linalg.qr(matrix @ basis)[0])[0]
-    outer = np.linalg.qr(matrix @ basis)[0]
-    left, values, right = np.linalg.svd((matrix.T @ outer).T, full_matrices=False)
-    return (outer @ left)[:, :kept], values[:kept], right[:kept].T
+        basis = _orthonormal(matrix.T @ _orthonormal(matrix @ basis))
+    left = _orthonormal(matrix @ basis)
+    right = matrix.T @ left  # left.T R, transposed: its decomposition gives that of R
+    values, rotation = _gram(right)
+    _rotate(left, rotation)
+    _rotate(right, rotation * _inverse(values))
+    return left[:, :kept], values[:kept].astype(np.float32), right[:, :kept]
+
+
+def _orthonormal(rows: Array) -> Array:
+    """Make the columns orthonormal in place; numpy's QR would hold two copies in float64.
+
+    By the columns' inner products, twice: the second time takes away what the rounding of the first
+    has left. Columns that depend on others become zero.
+    """
+    for _ in range(2):
+        values, rotation = _gram(rows)
+        _rotate(rows, rotation * _inverse(values))
+    return rows
+
+
+def _gram(rows: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the singular values, descending, and the right singular vectors, as columns."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for block in _blocks(rows):
+        part = block.astype(np.float64)
+        total += part.T @ part
+    squares, vectors = np.linalg.eigh(total)
+    return np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
+
+
+def _inverse(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return 1 / value, 0 where a value is nothing but rounding."""
+    sound = values > _ROUNDING * values[0]
+    return np.divide(1, values, out=np.zeros_like(values), where=sound)
+
+
+def _rotate(rows: Array, matrix: npt.NDArray[np.float64]) -> None:
+    for block in _blocks(rows):
+        block[:] = block @ matrix
+
+
+def _blocks(rows: Array) -> Iterator[Array]:
+    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
 
 
 def _padded(rows: Array, factors: int, generator: np.random.Generator) -> Array:
     noise = _NOISE * generator.random((len(rows), factors - rows.shape[1]), dtype=np.float32)
-    return np.ascontiguousarray(np.hstack([rows, noise]))
+    return np.ascontiguousarray(np.hstack([rows, noise])) if noise.size else rows
