@@ -7,20 +7,24 @@ ratio compares neighbours in time. irspack takes part if it is installed: it is 
 (docs/decisions/0023).
 
     PYTHONPATH=include python benchmarks/engines.py
-    PYTHONPATH=include python benchmarks/engines.py --engines spark --factors 64 --repeats 1
+    PYTHONPATH=include python benchmarks/engines.py --engines implicit spark --factors 64 --repeats 1
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import logging
 import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import taste
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
@@ -94,6 +98,46 @@ def plain_irspack(pairs: csr_matrix, als: Objective) -> Factors:
     return Factors(model.get_user_embedding(), model.get_item_embedding())
 
 
+def plain_spark(pairs: csr_matrix, als: Objective) -> Factors:
+    """Fit pyspark.ml's ALS as its manual says, on local[*] with 2 GB; the objective's exponent is 1 here.
+
+    The regularization is the constant one over the root of the mean rows of a user times those of an
+    item. The time takes in the rows' way into a DataFrame and the factors' way back, not the JVM's start.
+    """
+    from pyspark.ml.recommendation import ALS
+
+    session = _session()
+    users, items = pairs.nonzero()
+    rating = als.alpha / als.unobserved - 1  # pyspark adds 1
+    ratings = session.createDataFrame(
+        pd.DataFrame({"user": users, "item": items, "rating": rating})
+    )
+    penalty = als.regularization * np.sqrt(pairs.shape[0] * pairs.shape[1]) / pairs.nnz
+    model = ALS(
+        rank=als.factors,
+        maxIter=als.iterations,
+        regParam=float(penalty),
+        alpha=1.0,
+        implicitPrefs=True,
+        seed=42,
+    ).fit(ratings)
+    found = []
+    for frame, size in zip((model.userFactors, model.itemFactors), pairs.shape, strict=True):
+        table = frame.toPandas()
+        factors = np.zeros((size, als.factors), np.float32)
+        factors[table["id"].to_numpy()] = np.stack(table["features"].to_list())
+        found.append(factors)
+    return Factors(*found)
+
+
+@functools.cache
+def _session() -> Any:  # noqa: ANN401 - pyspark's
+    from recommender.engines import spark_session
+
+    return _AT_EXIT.enter_context(spark_session.session("engines"))
+
+
+_AT_EXIT = ExitStack()
 ENGINES: dict[str, dict[str, Fit]] = {
     "implicit": {
         "implicit, plain": plain_implicit,
@@ -101,6 +145,7 @@ ENGINES: dict[str, dict[str, Fit]] = {
         "implicit, ours, with losses": ours_with_losses,
     },
     "careless": {"implicit, BLAS threads as they come": careless_implicit},
+    "spark": {"pyspark.ml, plain, exponent 1": plain_spark},
     "irspack": {"irspack 0.5.2, plain": plain_irspack},
 }
 
@@ -109,7 +154,12 @@ def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--factors", nargs="+", type=int, default=[32, 64, 128, 256])
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        choices=ENGINES,
+        default=[name for name in ENGINES if name != "spark"],
+    )
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
     logging.disable()
@@ -139,6 +189,8 @@ def _compare(
     recall: dict[str, float] = {}
     if importlib.util.find_spec("irspack") is None:
         seconds = {name: times for name, times in seconds.items() if "irspack" not in name}
+    if "pyspark.ml, plain, exponent 1" in seconds:
+        _session()
     for _ in range(repeats):
         for name in seconds:
             began = time.perf_counter()

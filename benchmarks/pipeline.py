@@ -24,6 +24,7 @@ from pathlib import Path
 import yaml
 
 from recommender import config, gate, registry, storage
+from recommender import jobs as recommender_jobs
 from recommender.locations import REPORT, VERIFICATION, Locations, join
 
 NAME, KEY = "scale", "run"
@@ -47,13 +48,17 @@ def recommender(factors: int, iterations: int, engine: str) -> dict[str, object]
     }
 
 
-def step(name: str, arguments: Sequence[str]) -> None:
-    """Run a job in a process and print what it took.
+def step(name: str, arguments: Sequence[str], heap: str | None) -> None:
+    """Run a job in a process and print what it took; with a heap by spark-submit, on local[*].
 
     Raises:
         subprocess.CalledProcessError: the job failed; its log is on stderr.
     """
     command = [sys.executable, "-m", f"recommender.jobs.{name}", *arguments]
+    if heap is not None:
+        submit = str(Path(sys.executable).with_name("spark-submit"))
+        script = str(Path(recommender_jobs.__path__[0]) / f"{name}.py")
+        command = [submit, "--driver-memory", heap, script, *arguments]
     began = time.monotonic()
     child = subprocess.Popen(command)
     _, status, used = os.wait4(child.pid, 0)
@@ -77,6 +82,7 @@ def main() -> None:
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--engine", choices=["implicit", "spark"], default="implicit")
+    parser.add_argument("--heap", help="Spark's memory, executor and driver in one, such as 1g")
     parser.add_argument("--from", dest="first", default="preprocess", help="start at this step")
     parser.add_argument("--until", dest="last", default="publish", help="end with this step")
     asked = parser.parse_args()
@@ -106,7 +112,7 @@ def main() -> None:
         if name == "publish":
             publish(locations, date, config.load(str(path)))
         else:
-            step(name, [*shared, *jobs[name]])
+            step(name, [*shared, *jobs[name]], asked.heap)
 
 
 def publish(locations: Locations, date: dt.date, settings: config.Recommender) -> None:

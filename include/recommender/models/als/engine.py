@@ -133,7 +133,7 @@ class Engine(Protocol[D_contra, R]):
             rows: what was observed.
             als: the objective; ``objective.refusals`` has nothing to say about it.
             run: how to run.
-            start: factors to go on from, of the objective's length; they are copied.
+            start: factors to go on from, of the objective's length; the fit may write into their arrays.
             on_iteration: called after every iteration, if the engine's limits allow. Returning
                 False ends the fit there, with exactly the factors of a fit of that many iterations.
 

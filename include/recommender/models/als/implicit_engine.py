@@ -109,11 +109,11 @@ def _drawn(shape: tuple[int, int], factors: int, seed: int) -> Factors:
 
 
 def _filled(start: Factors, seed: int) -> Factors:
-    """Copy factors and draw the rows of NaN, as small as implicit draws its own."""
+    """Take factors over and draw the rows of NaN, as small as implicit draws its own."""
     generator = np.random.default_rng(seed)
     filled = []
     for given in start:
-        factors = np.array(given, dtype=np.float32, order="C")
+        factors = np.require(given, np.float32, ["C", "W"])  # no copy of what is so already
         unknown = np.isnan(factors[:, 0])
         factors[unknown] = 0.01 * generator.random((int(unknown.sum()), factors.shape[1]))
         filled.append(factors)

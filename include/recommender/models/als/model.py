@@ -66,7 +66,7 @@ class Als(Model):
             on_iteration: called after every iteration, with the factors readable on the model.
                 Returning False ends the fit there, with the factors of that moment: exactly
                 those of a fit whose ``iterations`` is that number.
-            start: factors to go on from, of the model's length; they are copied.
+            start: factors to go on from, of the model's length; the fit writes into their arrays.
 
         Raises:
             BadDataError: the factors are not finite: the weights overflow float32.

@@ -47,14 +47,14 @@ def test_longer_directions_begin_with_the_shorter(window: Window) -> None:
 def test_a_fit_from_it_needs_fewer_iterations(window: Window) -> None:
     """One iteration from it has a lower loss than two from noise, two a lower one than three."""
     rows = window("train")
-    start = spectral_start.directions(rows, SETTING, 8, seed=1).start(SETTING)
+    found = spectral_start.directions(rows, SETTING, 8, seed=1)
 
     def loss(iterations: int, given: Factors | None = None) -> float:
         setting = SETTING.model_copy(update={"iterations": iterations})
         return Als(setting, 3, 1, keep_losses=True).fit(rows, start=given).losses[-1]
 
-    assert loss(1, start) < loss(2)
-    assert loss(2, start) < loss(3)
+    assert loss(1, found.start(SETTING)) < loss(2)
+    assert loss(2, found.start(SETTING)) < loss(3)
 
 
 def test_the_half_life_changes_the_directions(window: Window) -> None:
