@@ -43,7 +43,7 @@ def recommender(factors: int, iterations: int, engine: str) -> dict[str, object]
             "search": None,
             "contenders": ["popularity", "popularity_recent", "popularity_decayed"],
             "als": {"alpha": 10, "regularization": 100, **length},
-            "distributed": {"regularization": 0.1, "frequency_exponent": 1, **length},
+            "distributed": {"regularization": 1, "frequency_exponent": 1, **length},
         },
     }
 

@@ -174,8 +174,9 @@ class Train(Settings):
     als: Als = Als()
     """The setting of ``implicit`` to start from, or to use as it is when ``search`` is null."""
 
-    distributed: Als = Als(regularization=0.1, frequency_exponent=1.0)
-    """The setting of ``spark``: it has another penalty, so it needs a setting of its own."""
+    distributed: Als = Als(regularization=1.0, frequency_exponent=1.0)
+    """The setting of ``spark``: its penalty grows with a row, so it needs one of its own.
+    The default is of a sweep on two data sets (docs/engines.md)."""
 
     warm_iterations: int = Field(default=2, ge=0)
     """Iterations of the final fit when it starts from the champion's factors; 0 always starts anew."""

@@ -29,7 +29,7 @@ _OVERSAMPLED = 8  # columns beyond those asked for, and
 _POWER_ITERATIONS = 2  # passes over the rows: the usual choice (Halko, Martinsson, Tropp 2011)
 # A direction that the penalty would silence starts at this share of its length: it may be wrong.
 _LEAST = 0.02
-_BLOCK = 1 << 16  # rows in float64 at a time: 40 MB at 64 factors
+_BLOCK = 1 << 14  # rows in float64 at a time: 10 MB at 64 factors
 _ROUNDING = 1e-6  # of the greatest value: float32 tells no direction below it
 _NOISE = 0.01  # where there are fewer users or items than factors; implicit draws its own so
 
