@@ -100,18 +100,22 @@ def curves(material: Material) -> dict[str, Any]:
 
 
 def training(material: Material) -> dict[str, Any]:
-    """Return how the setting was found and how the fit went."""
+    """Return why this engine fitted, how the setting was found and how the fit went."""
     found = _report(material).get("training") or {}
     curve = [(int(p["iteration"]), float(p["recall"])) for p in found.get("validation_curve") or []]
     loss = [float(value) for value in found.get("train_loss") or []]
     trials = list((material.search or {}).get("trials") or [])
-    if not (curve or loss or trials):
+    engine = (found.get("engine") or {}).get("why")
+    if not (curve or loss or trials or engine):
         message = "The run has kept no curve of its training and no search."
         raise Absent(message)
     ranked = sorted(trials, key=lambda trial: -trial["recall"])[:_TRIALS]
     keys = list(ranked[0]["setting"]) if ranked else []
     return {
-        "plot": figures.training(curve, [trial["recall"] for trial in trials], loss),
+        "engine": engine,
+        "plot": figures.training(curve, [trial["recall"] for trial in trials], loss)
+        if curve or loss or trials
+        else None,
         "curve": [(iteration, w.number(recall)) for iteration, recall in curve],
         "trials": len(trials),
         "headings": [key.replace("_", " ") for key in keys],

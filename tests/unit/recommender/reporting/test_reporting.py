@@ -55,6 +55,7 @@ def full_report() -> Report:
     report["training"] = {
         "validation_curve": [{"iteration": 3, "recall": 0.031}, {"iteration": 7, "recall": 0.0377}],
         "train_loss": [0.9, 0.8, 0.75],
+        "engine": {"engine": "implicit", "why": "implicit, chosen by size: 8,000 rows"},
     }
     report["cold"] = {
         "users": {"users": 5, "recall": {"popularity": 0.0123}},
@@ -180,6 +181,19 @@ def test_a_page_with_everything_leaves_no_part_out(page: str) -> None:
         "new users: recall popularity", "0.0123", "light users", "tail items", "code_hash",
     ):  # fmt: skip
         assert text in page, text
+
+
+def test_the_engine_says_why_it_was_chosen_also_where_it_shows_no_course(page: str) -> None:
+    assert "Engine: implicit, chosen by size: 8,000 rows." in page
+    report = full_report()
+    report["training"] = {
+        "validation_curve": [],
+        "train_loss": None,
+        "engine": {"engine": "spark", "why": "spark, asked for"},
+    }
+    alone = render(material(report=report, search=None))
+    assert "Engine: spark, asked for." in alone
+    assert "no curve of its training" not in alone
 
 
 def test_every_plot_has_words_for_who_cannot_see_it_and_a_table_beside_it(page: str) -> None:
