@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
+
+from scipy.sparse import csr_matrix
 
 from recommender import config
 from recommender.artifact import ALS
@@ -23,7 +25,7 @@ from recommender.training import engine_choice, spectral_start
 from recommender.training.contenders import Contenders
 from recommender.training.engine_choice import Size
 from recommender.training.plans import NONE, WIDE, Plan
-from recommender.training.search import Hopeless, Trial, best, fit_trial, search
+from recommender.training.search import Hopeless, RunTrial, Trial, best, fit_trial, search
 from recommender.training.study import Study
 from recommender.training.warm_start import WarmStart
 
@@ -159,48 +161,18 @@ def _choose(
     baselines: Mapping[str, Model],
 ) -> dict[str, Any]:
     """Search on the validation window and return the record that is stored."""
-    settings, evaluate = recommender.train, recommender.evaluate
     training, held_out = windows(TRAIN), windows(VALIDATION).matrix()
-    seen = training.matrix()
-    population = metrics.population(seen, held_out, filter_seen=evaluate.filter_seen)
-    if not population.counts["users"]:
-        message = (
-            "expected validation rows of users and items of the training window, found none: "
-            f"{population.counts}. Lengthen preprocess.validation_days or set train.search to null"
-        )
-        raise EmptyDatasetError(message)
-
-    def measure(model: Model) -> float:
-        filtered = seen if evaluate.filter_seen else None
-        lists = model.recommend(population.users, evaluate.k, filtered).items
-        hits = metrics.hits(lists, population.held_out)
-        return float(metrics.recall(hits, population.sizes).mean())
-
-    cores = settings.threads or os.cpu_count() or 1
-    workers = max(1, min(plan.space.parallel, cores, _side_by_side(training, plan)))
-
-    space, start = plan.space, plan.start
-    directions = spectral_start.of_every_half_life(
-        training,
-        start,
-        {*space.half_life_days, start.half_life_days},
-        max(*space.factors, start.factors),
-        settings.seed,
-    )
-
-    def run_trial(setting: config.Als, hopeless: Hopeless) -> Trial:
-        # A share of the cores each: OpenMP's threads spin while they wait for one another.
-        model = Als(setting, settings.seed, cores // workers)
-        start = directions[setting.half_life_days].start(setting)
-        return fit_trial(model, training, measure, hopeless, start)
-
-    _log.info(f"choosing settings on the validation window ({plan.mode}): {population.counts}")
+    measure, population = _judge(training, held_out, recommender.evaluate)
+    _log.info(f"choosing settings on the validation window ({plan.mode}): {population}")
     bars = {name: measure(model.fit(training)) for name, model in baselines.items()}
+    cores = recommender.train.threads or os.cpu_count() or 1
+    workers = max(1, min(plan.space.parallel, cores, _side_by_side(training, plan)))
     trials = search(
-        run_trial,
+        # A share of the cores each: OpenMP's threads spin while they wait for one another.
+        _runner(training, measure, plan, recommender.train.seed, cores // workers),
         plan.start,
         plan.space,
-        settings.seed,
+        recommender.train.seed,
         study.done(),
         study.keep,
         workers=workers,
@@ -209,11 +181,57 @@ def _choose(
     return {
         "mode": plan.mode,
         "why": plan.why,
-        "k": evaluate.k,
-        "population": population.counts,
+        "k": recommender.evaluate.k,
+        "population": population,
         "baselines": bars,
         **_record(trials, max(bars.values())),
     }
+
+
+def _judge(
+    training: Interactions, held_out: csr_matrix, settings: config.Evaluate
+) -> tuple[Callable[[Model], float], dict[str, int]]:
+    """Return what measures a model's recall on the validation window, and whom it measures.
+
+    Raises:
+        EmptyDatasetError: nobody can be measured there.
+    """
+    seen = training.matrix()
+    population = metrics.population(seen, held_out, filter_seen=settings.filter_seen)
+    if not population.counts["users"]:
+        message = (
+            "expected validation rows of users and items of the training window, found none: "
+            f"{population.counts}. Lengthen preprocess.validation_days or set train.search to null"
+        )
+        raise EmptyDatasetError(message)
+
+    def measure(model: Model) -> float:
+        filtered = seen if settings.filter_seen else None
+        lists = model.recommend(population.users, settings.k, filtered).items
+        hits = metrics.hits(lists, population.held_out)
+        return float(metrics.recall(hits, population.sizes).mean())
+
+    return measure, population.counts
+
+
+def _runner(
+    training: Interactions, measure: Callable[[Model], float], plan: Plan, seed: int, threads: int
+) -> RunTrial:
+    """Return what fits one setting; where fits start from is found once for all of them."""
+    space, first = plan.space, plan.start
+    directions = spectral_start.of_every_half_life(
+        training,
+        first,
+        {*space.half_life_days, first.half_life_days},
+        max(*space.factors, first.factors),
+        seed,
+    )
+
+    def run(setting: config.Als, hopeless: Hopeless) -> Trial:
+        start = directions[setting.half_life_days].start(setting)
+        return fit_trial(Als(setting, seed, threads), training, measure, hopeless, start)
+
+    return run
 
 
 def _side_by_side(training: Interactions, plan: Plan) -> int:
