@@ -15,13 +15,14 @@ from pyspark.sql import SparkSession
 from small_datasets import builder
 
 from recommender import artifact, config, storage
+from recommender.batch import audience
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
 from recommender.distributed import evaluate as distributed
 from recommender.distributed import layout, tables
 from recommender.errors import ManifestError
 from recommender.evaluation import cold_start, leaderboard
 from recommender.evaluation.champion import Champion
-from recommender.jobs import evaluate, train, verify
+from recommender.jobs import evaluate, recommend, train, verify
 from recommender.manifest import seal
 from recommender.models import Popularity
 from recommender.objective import Als
@@ -151,6 +152,25 @@ def test_a_sharded_candidate_is_read_and_verified_like_a_plain_one(
         assert model.seen(dataset.users[user].as_py()) == tuple(
             dataset.items[int(item)].as_py() for item in had
         )
+
+
+def test_everyone_gets_lists_from_a_sharded_version(
+    candidate: tuple[str, str], settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, trained = candidate
+    version, output = str(tmp_path / "version"), str(tmp_path / "lists")
+    copy_as_version(trained, version)
+    monkeypatch.setattr(audience, "RANGE_USERS", 50)
+    arguments = ["--config", settings, "--version", version, "--dataset", uri, "--output", output]
+    assert recommend.main(arguments) == 0
+    table = pq.read_table(f"{output}/users", partitioning=None).to_pandas()
+    dataset, model = open_dataset(uri), load_model(version, "version", "v1")
+    assert table.groupby("user_id").size().to_dict() == dict.fromkeys(dataset.users.to_pylist(), 20)
+    unchanged = table[table["source"] == "personal"]["user_id"].unique().tolist()
+    assert unchanged
+    for ranked in model.recommend(unchanged, 20):
+        own = table[table["user_id"] == ranked.of]
+        assert own["item_id"].tolist() == list(ranked.items)
 
 
 def test_the_factors_minimise_the_canonical_objective(candidate: tuple[str, str]) -> None:

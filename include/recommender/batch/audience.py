@@ -1,4 +1,4 @@
-"""Bring every user of a dataset into a version's model, on the user's full history.
+"""Bring every user of a dataset into a version's model, on the user's full history, range by range.
 
 Fitted were the training and validation rows; by the time the version is served there are the test
 window's rows, too. A user who has taken nothing new keeps the factors that were measured; one who
@@ -8,7 +8,9 @@ has, or whom the version does not know, is folded in on all rows (see ``folding`
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,91 +21,147 @@ from scipy.sparse import csr_matrix
 from recommender import folding, interactions
 from recommender.columns import CONFIDENCE, ITEM, TIMESTAMP, USER
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset
-from recommender.history import History, typical_rows
+from recommender.distributed import tables
+from recommender.history import History
 from recommender.interactions import Interactions
+from recommender.locations import join
 from recommender.serving.arrays import Arrays
 from recommender.weighting import weigh
 
 _log = logging.getLogger(__name__)
 SOURCES = ("personal", "folded_in", "popular")
 PERSONAL, FOLDED_IN, POPULAR = range(3)
+# What a range takes beside the items' factors: some 200 MB at 64 factors.
+RANGE_USERS, RANGE_ROWS = 200_000, 4_000_000
+_WINDOWS = (TRAIN, VALIDATION, TEST)
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Hold whom to recommend to, in the item indices of a version.
+    """Hold some consecutive users to recommend to, in the item indices of a version.
 
     Attributes:
-        ids: (users,) in the dataset's order.
+        first: index of the first of them in the dataset.
         factors: (users, d) float32; zeros for who gets the popular items.
         seen: (users, items) CSR of what not to recommend.
         sources: (users,) int8, places in ``SOURCES``.
     """
 
-    ids: pa.StringArray
+    first: int
     factors: npt.NDArray[np.float32]
     seen: csr_matrix
     sources: npt.NDArray[np.int8]
 
 
-def gather(arrays: Arrays, dataset: Dataset) -> Audience:
-    """Read all windows of a dataset and return its users, each with factors and history.
+class Everyone:
+    """Give the users of a dataset range by range: memory holds the id tables and one range.
 
-    Args:
-        arrays: the version's.
-        dataset: the one that the version was trained on, or a newer one: items that the version
-            does not know are left out, and its users need not be the version's.
+    Attributes:
+        ids: (users,) in the dataset's order.
+        sources: (users,) int8, places in ``SOURCES``; filled in as the ranges are given.
     """
-    rows = full_history(dataset, arrays)
-    places = _positions(dataset.users, arrays.users.table)
-    changed, missing = _compare(rows, arrays.history, places)
-    has_rows = np.diff(rows.indptr) > 0
-    folded = (changed | (places < 0)) & has_rows
-    factors = np.zeros((rows.shape[0], arrays.item_factors.shape[1]), dtype=np.float32)
-    known = ~folded & (places >= 0)
-    factors[known] = arrays.user_factors[places[known]]
-    factors[folded] = _fold(arrays, rows, np.flatnonzero(folded))
-    sources = np.full(rows.shape[0], POPULAR, dtype=np.int8)
-    sources[known], sources[folded] = PERSONAL, FOLDED_IN
-    counts = np.bincount(sources, minlength=len(SOURCES))
-    parts = ", ".join(f"{n:,} {name}" for n, name in zip(counts, SOURCES, strict=True))
-    _log.info(f"{rows.shape[0]:,} users with {len(rows):,} rows: {parts}")
-    return Audience(dataset.users, factors, _seen(rows, missing), sources)
 
+    def __init__(self, arrays: Arrays, dataset: Dataset) -> None:
+        """Read the footers of the windows.
 
-def full_history(dataset: Dataset, arrays: Arrays) -> Interactions:
-    """Read every window of a dataset as one, in the item indices of the version."""
-    columns = dataset.columns(TRAIN, VALIDATION, TEST)
-    users, items = columns[USER], columns[ITEM]
-    confidence, timestamp = columns[CONFIDENCE], columns[TIMESTAMP]
-    shape = len(dataset.users), len(arrays.items)
-    if not dataset.items.equals(arrays.items.table):
-        items = _positions(dataset.items, arrays.items.table)[items]
-        known = items >= 0
-        _log.info(f"{np.sum(~known):,} of {len(items):,} rows are of items new since the version")
-        users, items = users[known], items[known]
-        confidence, timestamp = confidence[known], timestamp[known]
-    return interactions.from_columns(users, items, confidence, timestamp, shape)
+        Args:
+            arrays: the version's, mapped.
+            dataset: the one that the version was trained on, or a newer one: items that the version
+                does not know are left out, and its users need not be the version's.
+        """
+        self.ids = dataset.users
+        self.sources = np.full(len(self.ids), POPULAR, dtype=np.int8)
+        self._arrays = arrays
+        self._windows = [tables.open_table(join(dataset.uri, name), USER) for name in _WINDOWS]
+        self._places = _positions(dataset.users, arrays.users.table)
+        same = dataset.items.equals(arrays.items.table)
+        self._items = None if same else _positions(dataset.items, arrays.items.table)
+        self._shared = folding.gram(arrays.item_factors, arrays.objective)
 
+    def __len__(self) -> int:
+        return len(self.ids)
 
-def _fold(
-    arrays: Arrays, rows: Interactions, users: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float32]:
-    """Return the factors of some users on all of their rows."""
-    settings, history = arrays.objective, arrays.history
-    weights = weigh(
-        rows.confidence,
-        np.diff(rows.indptr),
-        rows.age_days() if len(rows) else None,
-        typical_rows=history.typical_rows if history else typical_rows(rows),
-        half_life_days=settings.half_life_days,
-        user_balance=settings.user_balance,
-    )
-    own = rows.matrix(np.asarray(settings.alpha * weights, dtype=np.float32))[users]
-    shared = folding.gram(arrays.item_factors, settings)
-    return folding.fold_in(
-        own.indptr, own.indices, own.data, arrays.item_factors, shared, settings, threads=0
-    )
+    def __iter__(self) -> Iterator[Audience]:
+        """Read the windows of one range after the other."""
+        rows = 0
+        for first, last in self._ranges():
+            history = self._history(first, last)
+            found = self._gather(first, history)
+            self.sources[first:last] = found.sources
+            rows += len(history)
+            yield found
+        counts = np.bincount(self.sources, minlength=len(SOURCES))
+        parts = ", ".join(f"{n:,} {name}" for n, name in zip(counts, SOURCES, strict=True))
+        _log.info(f"{len(self):,} users with {rows:,} rows of known items: {parts}")
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        rows = sum(table.rows for table in self._windows)
+        width = max(1, min(RANGE_USERS, RANGE_ROWS * len(self) // max(1, rows)))
+        return ((at, min(len(self), at + width)) for at in range(0, len(self), width))
+
+    def _history(self, first: int, last: int) -> Interactions:
+        """Read all rows of some users as one window, in the item indices of the version."""
+        names = (USER, ITEM, CONFIDENCE, TIMESTAMP)
+        found = [tables.read(window, first, last, names) for window in self._windows]
+        columns = {name: np.concatenate([part[name] for part in found]) for name in names}
+        users, items = (columns[name].astype(np.int32) for name in (USER, ITEM))
+        confidence = columns[CONFIDENCE].astype(np.float32)
+        timestamp = columns[TIMESTAMP].astype(np.int64)
+        if self._items is not None:
+            items = self._items[items]
+            known = items >= 0
+            users, items = users[known], items[known]
+            confidence, timestamp = confidence[known], timestamp[known]
+        shape = last - first, len(self._arrays.items)
+        return interactions.from_columns(users - first, items, confidence, timestamp, shape)
+
+    def _gather(self, first: int, rows: Interactions) -> Audience:
+        arrays, places = self._arrays, self._places[first : first + rows.shape[0]]
+        changed, missing = _compare(rows, arrays.history, places)
+        folded = (changed | (places < 0)) & (np.diff(rows.indptr) > 0)
+        factors = np.zeros((rows.shape[0], arrays.item_factors.shape[1]), dtype=np.float32)
+        known = ~folded & (places >= 0)
+        factors[known] = arrays.user_factors[places[known]]
+        factors[folded] = self._fold(rows, np.flatnonzero(folded))
+        sources = np.full(rows.shape[0], POPULAR, dtype=np.int8)
+        sources[known], sources[folded] = PERSONAL, FOLDED_IN
+        return Audience(first, factors, _seen(rows, missing), sources)
+
+    def _fold(self, rows: Interactions, users: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return the factors of some users on all of their rows."""
+        arrays, settings = self._arrays, self._arrays.objective
+        weights = weigh(
+            rows.confidence,
+            np.diff(rows.indptr),
+            (self._newest - rows.timestamp) / interactions.SECONDS_PER_DAY,
+            typical_rows=self._typical,
+            half_life_days=settings.half_life_days,
+            user_balance=settings.user_balance,
+        )
+        own = rows.matrix(np.asarray(settings.alpha * weights, dtype=np.float32))[users]
+        return folding.fold_in(
+            own.indptr,
+            own.indices,
+            own.data,
+            arrays.item_factors,
+            self._shared,
+            settings,
+            threads=0,
+        )
+
+    @cached_property
+    def _newest(self) -> int:
+        """Return the time of the dataset's newest row: ages count back from it for everyone."""
+        return max(table.greatest(TIMESTAMP) for table in self._windows if table.rows)
+
+    @cached_property
+    def _typical(self) -> float:
+        """Return the median rows of a user in the fit; of this dataset where that was not kept."""
+        if self._arrays.history is not None:
+            return self._arrays.history.typical_rows
+        counts = [np.diff(self._history(*bounds).indptr) for bounds in self._ranges()]
+        own = np.concatenate(counts)
+        return float(np.median(own[own > 0]))
 
 
 def _compare(
@@ -122,7 +180,8 @@ def _compare(
     if history is None:
         return np.ones(users, dtype=np.bool_), np.zeros(0, dtype=np.int64)
     own = np.diff(rows.indptr)
-    fitted = np.where(places >= 0, np.diff(history.indptr)[np.maximum(places, 0)], 0)
+    theirs_at = np.maximum(places, 0)
+    fitted = np.where(places >= 0, history.indptr[theirs_at + 1] - history.indptr[theirs_at], 0)
     changed = own != fitted
     same = np.flatnonzero(~changed & (own > 0))
     mine, theirs = _taken(rows.indptr, same), _taken(history.indptr, places[same])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recommender.batch.audience import POPULAR, Audience
+from recommender.batch.audience import POPULAR, Everyone
 from recommender.ranking import Recommendations, Scores, Users, top_k
 from recommender.serving.arrays import Arrays
 
@@ -34,23 +34,19 @@ class Chunk:
 
 
 def for_users(
-    arrays: Arrays, audience: Audience, n: int, denied: npt.NDArray[np.int32]
+    arrays: Arrays, everyone: Everyone, n: int, denied: npt.NDArray[np.int32]
 ) -> Iterator[Chunk]:
-    """Rank all items for every user; progress with rates goes to the log."""
-    transposed = arrays.item_factors.T
+    """Rank all items for every user, range by range; progress with rates goes to the log."""
     popular = most_popular(arrays, n, denied)
-
-    def score(block: Users) -> Scores:
-        scores: Scores = audience.factors[block] @ transposed
-        scores[:, denied] = -np.inf
-        return scores
-
-    everyone = np.arange(len(audience.ids), dtype=np.int32)
-    for rows in _chunks(everyone, "users"):
-        ranked = top_k(score, rows, n, len(arrays.items), audience.seen, threads=0)
-        cold = audience.sources[rows] == POPULAR
-        ranked.items[cold], ranked.scores[cold] = popular
-        yield Chunk(rows, ranked)
+    progress = _Progress(len(everyone), "users")
+    for part in everyone:
+        score = _scorer(part.factors, arrays.item_factors, denied)
+        for rows in _chunks(np.arange(len(part.sources), dtype=np.int32)):
+            ranked = top_k(score, rows, n, len(arrays.items), part.seen, threads=0)
+            cold = part.sources[rows] == POPULAR
+            ranked.items[cold], ranked.scores[cold] = popular
+            yield Chunk(rows + part.first, ranked)
+            progress.step(len(rows))
 
 
 def for_items(arrays: Arrays, n: int, denied: npt.NDArray[np.int32]) -> Iterator[Chunk]:
@@ -58,20 +54,32 @@ def for_items(arrays: Arrays, n: int, denied: npt.NDArray[np.int32]) -> Iterator
     items = len(arrays.items)
     lengths = np.linalg.norm(arrays.item_factors, axis=1)
     directions = arrays.item_factors / np.maximum(lengths, 1e-12)[:, None]
-    transposed = directions.T
-
-    def score(block: Users) -> Scores:
-        scores: Scores = directions[block] @ transposed
-        scores[:, denied] = -np.inf
-        return scores
-
+    score = _scorer(directions, directions, denied)
     itself = csr_matrix(
         (np.ones(items, dtype=np.int8), np.arange(items), np.arange(items + 1)),
         shape=(items, items),
     )
     allowed = np.setdiff1d(np.arange(items, dtype=np.int32), denied)
-    for rows in _chunks(allowed, "items"):
+    progress = _Progress(len(allowed), "items")
+    for rows in _chunks(allowed):
         yield Chunk(rows, top_k(score, rows, n, items, itself, threads=0))
+        progress.step(len(rows))
+
+
+def _scorer(
+    factors: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    denied: npt.NDArray[np.int32],
+) -> Callable[[Users], Scores]:
+    """Score by inner product; what is denied can be in no list."""
+    transposed = others.T
+
+    def score(block: Users) -> Scores:
+        scores: Scores = factors[block] @ transposed
+        scores[:, denied] = -np.inf
+        return scores
+
+    return score
 
 
 def most_popular(arrays: Arrays, n: int, denied: npt.NDArray[np.int32]) -> Recommendations:
@@ -83,13 +91,22 @@ def most_popular(arrays: Arrays, n: int, denied: npt.NDArray[np.int32]) -> Recom
     return Recommendations(items, scores)
 
 
-def _chunks(rows: npt.NDArray[np.int32], what: str) -> Iterator[npt.NDArray[np.int32]]:
-    """Cut into chunks and log how fast they are done, at most one line in ten seconds."""
-    start = last = time.monotonic()
-    for first in range(0, len(rows), CHUNK):
-        yield rows[first : first + CHUNK]
-        now, done = time.monotonic(), min(len(rows), first + CHUNK)
-        if now - last >= _LOG_SECONDS or done == len(rows):
-            last = now
-            rate = done / max(now - start, 1e-9)
-            _log.info(f"{done:,} of {len(rows):,} {what}, {rate:,.0f} a second")
+def _chunks(rows: npt.NDArray[np.int32]) -> Iterator[npt.NDArray[np.int32]]:
+    return (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
+
+
+class _Progress:
+    """Log how fast lists are made, at most one line in ten seconds."""
+
+    def __init__(self, wanted: int, what: str) -> None:
+        self.wanted, self.what, self.done = wanted, what, 0
+        self.start = self.last = time.monotonic()
+
+    def step(self, made: int) -> None:
+        """Count lists that are made."""
+        now = time.monotonic()
+        self.done += made
+        if now - self.last >= _LOG_SECONDS or self.done == self.wanted:
+            self.last = now
+            rate = self.done / max(now - self.start, 1e-9)
+            _log.info(f"{self.done:,} of {self.wanted:,} {self.what}, {rate:,.0f} a second")

@@ -48,6 +48,22 @@ class Table:
         """Return how many rows there are."""
         return sum(group.rows for _, groups in self.parts for group in groups)
 
+    def greatest(self, name: str) -> int:
+        """Return the greatest value of a column of whole numbers; there must be a row."""
+        found = []
+        for file, groups in self.parts:
+            with storage.open_read(file, piece=_PIECE_BYTES) as stream:
+                parquet = pq.ParquetFile(stream)
+                column = parquet.schema_arrow.get_field_index(name)
+                for group in groups:
+                    known = parquet.metadata.row_group(group.number).column(column).statistics
+                    if known is not None and known.has_min_max:
+                        found.append(int(known.max))
+                    else:
+                        values = parquet.read_row_group(group.number, columns=[name])
+                        found.append(int(pc.max(values.column(name)).as_py()))
+        return max(found)
+
 
 def open_table(uri: str, key: str) -> Table:
     """Read the footers of a directory's Parquet files.

@@ -157,7 +157,7 @@ class _Writing:
     def lists(self, dataset: Dataset, n: int, denied: npt.NDArray[np.int32]) -> dict[str, Any]:
         """Write the lists of users, the similar items and the popular ones; return counts."""
         arrays = self._arrays
-        everyone = audience.gather(arrays, dataset)
+        everyone = audience.Everyone(arrays, dataset)
         began = time.monotonic()
         user_rows = self._write(
             USERS,
@@ -184,12 +184,12 @@ class _Writing:
             np.zeros(1, dtype=np.int8),
         )
         return {
-            "users": len(everyone.ids),
+            "users": len(everyone),
             **{f"users_{k}": int(v) for k, v in zip(audience.SOURCES, sources, strict=True)},
             "user_rows": user_rows,
             "items": len(arrays.items),
             "item_rows": item_rows,
-            "users_per_second": round(len(everyone.ids) / max(seconds, 1e-9)),
+            "users_per_second": round(len(everyone) / max(seconds, 1e-9)),
         }
 
     def _write(

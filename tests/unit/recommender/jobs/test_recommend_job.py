@@ -15,7 +15,9 @@ import pytest
 from implicit.cpu.als import AlternatingLeastSquares
 
 from recommender import artifact, manifest, storage
+from recommender.batch import audience
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
+from recommender.distributed import tables
 from recommender.interactions import merge
 from recommender.jobs import recommend, train
 from recommender.models import Als
@@ -105,6 +107,37 @@ def test_every_row_is_the_evaluators_or_the_fold_in_of_implicit(
     assert summary["users"] == 120 == summary["users_personal"] + summary["users_folded_in"]
     assert summary["user_rows"] == 120 * N
     assert manifest.verify(output, "recommendations").about["version"] == "v1"
+
+
+@pytest.mark.parametrize("names", [("RANGE_USERS", 17), ("RANGE_ROWS", 100)])
+def test_users_read_range_by_range_get_the_same_lists(
+    run: Run,
+    published: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, int],
+) -> None:
+    dataset, version = published
+    whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
+    assert run(recommend, version=version, dataset=dataset, output=whole) == 0
+    reads, read = [], tables.read
+
+    def counted(table: Any, first: int, last: int, columns: Any) -> Any:
+        reads.append((first, last))
+        return read(table, first, last, columns)
+
+    monkeypatch.setattr(tables, "read", counted)
+    monkeypatch.setattr(audience, *names)
+    assert run(recommend, version=version, dataset=dataset, output=cut) == 0
+    assert len(set(reads)) > 3
+    found, expected = lists(cut), lists(whole)
+    for user, rows in expected.items():
+        scores = [row.pop("score") for row in rows]  # a product of other size rounds otherwise
+        assert [row.pop("score") for row in found[user]] == pytest.approx(scores, rel=1e-5)
+    assert found == expected
+    counts = [storage.read_json(f"{output}/summary.json") for output in (cut, whole)]
+    for name in ("users_personal", "users_folded_in", "users_popular", "user_rows"):
+        assert counts[0][name] == counts[1][name]
 
 
 def test_similar_items_and_the_popular_list_come_along(
