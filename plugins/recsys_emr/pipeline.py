@@ -139,6 +139,7 @@ def choose_engine(
     machine = sizing.of_shape(name, environment.load().shape(name))
     size = engine_choice.size_of(read_json(run["dataset"], PROFILE))
     chosen = engine_choice.choose(params["engine"], size, recommender.train, machine)
+    engine_choice.require_measurable(chosen.engine, recommender.gate.baselines)
     log.info("engine %s", chosen.why)
     return {**chosen.to_json(), "shape": planning.training_shape(recommender, chosen.engine)}
 

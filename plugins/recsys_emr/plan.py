@@ -229,6 +229,7 @@ def planned_engine(
     machine = sizing.of_shape(name, env.shape(name))
     if size is not None:
         chosen = engine_choice.choose(asked, size, recommender.train, machine)
+        engine_choice.require_measurable(chosen.engine, recommender.gate.baselines)
         return chosen.engine, chosen.why
     if asked != "auto":
         return asked, f"{asked}, asked for"

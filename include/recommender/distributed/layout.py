@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from recommender import history
 from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
 from recommender.errors import ManifestError
+from recommender.objective import POPULARITY_MODELS
 
 ITEM_SCORES = "item_scores"
-ALL_TIME, RECENT, DECAYED = "popularity", "popularity_recent", "popularity_decayed"
-POPULARITY_MODELS = (ALL_TIME, RECENT, DECAYED)
+ALL_TIME, RECENT, DECAYED = POPULARITY_MODELS
 BEFORE = "training_"
 """Prefix of the columns that count the training window alone."""
 

@@ -30,6 +30,7 @@ from recommender.locations import (
 )
 from recommender.manifest import Manifest
 from recommender.objective import SPARK
+from recommender.training import engine_choice
 
 _log = logging.getLogger("recommender.jobs.distributed")
 
@@ -133,21 +134,13 @@ def evaluate(arguments: argparse.Namespace, recommender: Recommender) -> None:
 
 def _check(recommender: Recommender) -> None:
     """Refuse what this engine would leave out in silence."""
-    from recommender.distributed.layout import POPULARITY_MODELS
-
     if recommender.train.search is not None:
         message = (
             "train.search: engine spark fits train.distributed as it is, found a search: set "
             "train.search to null, and choose the setting on a sample with engine implicit"
         )
         raise ConfigError(message)
-    absent = [name for name in recommender.gate.baselines if name not in POPULARITY_MODELS]
-    if absent:
-        message = (
-            f"gate.baselines: engine spark fits {', '.join(POPULARITY_MODELS)}, found "
-            f"{', '.join(absent)}: every candidate would be refused; leave it out"
-        )
-        raise ConfigError(message)
+    engine_choice.require_measurable(SPARK, recommender.gate.baselines)
 
 
 def _facts(recommender: Recommender, prepared: Prepared, notes: dict[str, Any]) -> dict[str, Any]:

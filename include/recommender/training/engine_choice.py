@@ -5,14 +5,14 @@ Light: Airflow's workers import it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from recommender import config
 from recommender.clusters.sizing import GIB, SERIES_GIB, Machine
 from recommender.errors import ConfigError
-from recommender.objective import AUTO, IMPLICIT, SPARK, Choice, Engine
+from recommender.objective import AUTO, IMPLICIT, POPULARITY_MODELS, SPARK, Choice, Engine
 
 # A pair in CSR takes a 4-byte column and a 4-byte weight; ALS holds the matrix by user and by item.
 _PAIR_BYTES = 2 * (4 + 4)
@@ -116,11 +116,28 @@ def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine |
     else:
         engine, reason = asked, "asked for"
     why = f"{engine}, {reason}: {numbers}"
+    if engine == SPARK and settings.search is not None:
+        why += "; train.search is skipped, train.distributed is fitted as it is"
     if engine == IMPLICIT:
         minutes = seconds(size, settings, factors, machine.cores) / 60
         lasting = f"about {minutes:.0f} minutes" if minutes >= 1 else "less than a minute"
         why += f"; fits of {lasting} in all"
     return Chosen(engine, why, round(need / GIB, 2), round(machine.memory / GIB, 2))
+
+
+def require_measurable(engine: Engine, baselines: Sequence[str]) -> None:
+    """Refuse an engine under which the gate's baselines would not be there.
+
+    Raises:
+        ConfigError: a baseline is not fitted beside ``spark``: every candidate would be refused.
+    """
+    absent = [name for name in baselines if name not in POPULARITY_MODELS]
+    if engine == SPARK and absent:
+        message = (
+            f"gate.baselines: engine {SPARK} fits {', '.join(POPULARITY_MODELS)}, found "
+            f"{', '.join(absent)}: every candidate would be refused; leave it out"
+        )
+        raise ConfigError(message)
 
 
 def known(machine: Machine | None) -> Machine:

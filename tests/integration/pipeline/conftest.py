@@ -14,6 +14,7 @@ import airflow_stack
 import boto3
 import pytest
 import shop
+import yaml
 from airflow_stack import Stack
 from cloud import LOCATIONS, Cloud, Result
 
@@ -23,9 +24,15 @@ from localaws import testing
 from recommender import storage
 from recommender.locations import join
 
+# One machine's memory is all taken by the system, so that nothing fits it.
+FULL = {
+    "primary": {"instance_types": {"m5.xlarge": 1}, "on_demand": 1},
+    "minutes": 60,
+    "driver_memory": "13g",
+}
 SPARK = {
-    "engine": "spark",
-    "search": None,
+    "engine": "auto",
+    "search": {"trials": 2, "factors": [16], "max_iterations": 5},
     "contenders": ["popularity", "popularity_recent", "popularity_decayed"],
     "distributed": {
         "factors": 16,
@@ -48,14 +55,17 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Clou
         shop.settings("shop_bad", train=BAD),
         shop.settings("shop_dirty", dataset="dirty"),
         shop.settings("shop_backwards"),
-        shop.settings("shop_spark", train=SPARK),
+        shop.settings("shop_spark", train=SPARK, clusters={"train": "full"}),
         shop.settings("shop_parallel"),
         # Its own, so that nothing it trains on is a champion's data already: that would be skipped.
         shop.settings("shop_survivor"),
         shop.settings("shop_asked", gate=shop.GATE | {"approval": True}),
         shop.settings("shop_shadow", gate=shop.GATE | {"mode": "shadow"}),
     )
-    (config / "environments").symlink_to(root / "include" / "config" / "environments")
+    (config / "environments").mkdir()
+    local = yaml.safe_load((root / "include/config/environments/local.yaml").read_text())
+    local["emr"]["shapes"]["full"] = FULL
+    (config / "environments" / "local.yaml").write_text(yaml.safe_dump(local))
     with testing.running(folder / "aws", BUCKETS) as server:
         aws = testing.environment(server.endpoint_url)
         before = {key: os.environ.get(key) for key in aws}

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.localaws, pytest.mark.spark]
 SNAPSHOT = "2024-03-31"
 
 
-def test_a_run_on_spark_publishes_shards_that_a_reader_serves(
+def test_a_run_too_large_for_its_machine_goes_to_spark_and_publishes_shards_that_a_reader_serves(
     dags_test: Callable[..., Result], cloud: Cloud
 ) -> None:
     result = dags_test("retrain_shop_spark", snapshot=SNAPSHOT)
@@ -30,7 +30,11 @@ def test_a_run_on_spark_publishes_shards_that_a_reader_serves(
     assert not [name for name in loaded[1].files if name.endswith(".npy")]
     run = join(LOCATIONS.work, "runs/shop_spark", SNAPSHOT, run_key(result.run_id))
     report = storage.read_json(join(run, "report/report.json"))
-    assert report["training"]["engine"]["engine"] == "spark"
+    chosen = report["training"]["engine"]
+    assert chosen["engine"] == "spark"
+    assert chosen["why"].startswith("spark, chosen by size: ")
+    assert chosen["why"].endswith("train.search is skipped, train.distributed is fitted as it is")
+    assert storage.read_json(join(run, "candidate/summary.json"))["trials"] == 0
     model = serving.load_version(LOCATIONS.models, "shop_spark", loaded[0].version)
     (ranked,) = model.recommend(["u0007"], 5)
     assert (ranked.source, len(ranked.items)) == ("personal", 5)

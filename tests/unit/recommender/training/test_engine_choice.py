@@ -9,7 +9,15 @@ from recommender.clusters.shapes import Fleet, Shape
 from recommender.clusters.sizing import GIB, Machine, of_shape, this_machine
 from recommender.errors import ConfigError
 from recommender.objective import AUTO, IMPLICIT, SPARK
-from recommender.training.engine_choice import Size, capacity, choose, needed, seconds, size_of
+from recommender.training.engine_choice import (
+    Size,
+    capacity,
+    choose,
+    needed,
+    require_measurable,
+    seconds,
+    size_of,
+)
 
 SMALL = Size(1_000_000, 30_000, 40_000)
 HUGE = Size(5_000_000_000, 50_000_000, 10_000_000)
@@ -54,6 +62,20 @@ def test_who_asks_for_spark_gets_it_and_reads_what_one_machine_would_take() -> N
     chosen = choose(SPARK, SMALL, TRAIN, MACHINE)
     assert (chosen.engine, chosen.why[:17]) == (SPARK, "spark, asked for:")
     assert chosen.to_json()["machine_gib"] == 59.0
+
+
+def test_the_choice_of_spark_says_that_it_skips_the_search() -> None:
+    skipped = "; train.search is skipped, train.distributed is fitted as it is"
+    assert choose(AUTO, HUGE, TRAIN, MACHINE).why.endswith(skipped)
+    for size, settings in ((HUGE, config.Train(search=None)), (SMALL, TRAIN)):
+        assert "train.search" not in choose(AUTO, size, settings, MACHINE).why
+
+
+def test_a_gate_that_insists_on_what_spark_does_not_fit_is_refused_beforehand() -> None:
+    with pytest.raises(ConfigError, match=r"gate\.baselines: engine spark .* found item_cosine"):
+        require_measurable(SPARK, ("popularity", "item_cosine"))
+    require_measurable(IMPLICIT, ("popularity", "item_cosine"))
+    require_measurable(SPARK, ("popularity", "popularity_decayed"))
 
 
 def test_the_estimate_grows_with_the_search_and_shrinks_with_cores() -> None:
