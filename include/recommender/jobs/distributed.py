@@ -13,17 +13,14 @@ from typing import Any
 
 from recommender import artifact, manifest, storage
 from recommender.config import Recommender
-from recommender.dataset import TEST
 from recommender.distributed.layout import SHARDED
 from recommender.errors import BadDataError, ConfigError
-from recommender.evaluation.samples import CHAMPION
+from recommender.jobs import measured
+from recommender.jobs.measured import Measured
 from recommender.lineage import identity, provenance
 from recommender.locations import (
     MANIFEST,
-    PROBES,
     PROFILE,
-    REPORT,
-    SAMPLES,
     SEARCH,
     SUMMARY,
     join,
@@ -53,6 +50,16 @@ class Prepared:
     def shape(self) -> tuple[int, int]:
         """Return (users, items)."""
         return int(self.profile["users"]), int(self.profile["items"])
+
+    @property
+    def fit_until(self) -> int:
+        """Return the end of the rows that may be fitted, seconds since the epoch."""
+        return int(self.profile["fit_until"])
+
+    @property
+    def content(self) -> str:
+        """Return the hash of its tables alone."""
+        return identity.content(self.sealed)
 
     @property
     def sha256(self) -> str:
@@ -106,9 +113,8 @@ def evaluate(arguments: argparse.Namespace, recommender: Recommender) -> None:
             "again on this dataset"
         )
         raise BadDataError(message)
-    champion = _champion(arguments.champion, int(sealed.about["fit_until"]))
     with spark_session.session("evaluate") as session:
-        report, samples, probes = measure(
+        found = measure(
             session,
             prepared.uri,
             prepared.shape,
@@ -117,19 +123,7 @@ def evaluate(arguments: argparse.Namespace, recommender: Recommender) -> None:
             arguments.champion,
             recommender.evaluate,
         )
-    _add_training(report, sealed.about, arguments.champion)
-    cold = prepared.profile.get("cold", {}).get(TEST)
-    report["population"] = {**report["population"], "cold": cold}
-    report["lineage"] = {
-        **_lineage(prepared, sealed, recommender, arguments),
-        "champion": champion,
-        **dict(arguments.lineage),
-    }
-    storage.write_json(join(arguments.output, SAMPLES), samples)
-    storage.write_json(join(arguments.output, PROBES), probes)
-    storage.write_json(join(arguments.output, REPORT), report)
-    manifest.seal(arguments.output, "report", {"recommender": recommender.name})
-    _log.info(f"report at {join(arguments.output, REPORT)}")
+    measured.write(Measured(*found), prepared, sealed.about, recommender, arguments)
 
 
 def _check(recommender: Recommender) -> None:
@@ -147,7 +141,7 @@ def _facts(recommender: Recommender, prepared: Prepared, notes: dict[str, Any]) 
     settings = recommender.train
     return {
         "recommender": recommender.name,
-        "fit_until": int(prepared.profile["fit_until"]),
+        "fit_until": prepared.fit_until,
         "seed": settings.seed,
         "threads": None,
         "settings": settings.model_dump(mode="json"),
@@ -176,59 +170,6 @@ def _summary(
         "rows": notes["rows"],
         "users": users,
         "items": items,
-        "fit_until": int(prepared.profile["fit_until"]),
+        "fit_until": prepared.fit_until,
         "seconds": round(seconds, 3),
-    }
-
-
-def _champion(uri: str | None, fit_until: int) -> dict[str, Any] | None:
-    if uri is None:
-        return None
-    theirs = int(manifest.read(uri, artifact.VERSION).about["fit_until"])
-    if theirs > fit_until:
-        _log.warning("the champion was fitted on days of this test window: its recall is inflated")
-    return {
-        "uri": uri,
-        "version": uri.rstrip("/").rsplit("/", 1)[-1],
-        "fit_until": theirs,
-        "saw_held_out": theirs > fit_until,
-    }
-
-
-def _add_training(report: dict[str, Any], about: dict[str, Any], champion: str | None) -> None:
-    noted = about.get("training", {})
-    seconds = dict(noted.get("seconds_fit", {}))
-    if champion is not None:
-        theirs = manifest.read(champion, artifact.VERSION).about.get("training", {})
-        seconds[CHAMPION] = theirs.get("seconds_fit", {}).get(artifact.ALS)
-    for name, scores in report["models"].items():
-        scores["seconds_fit"] = seconds.get(name)
-    report["training"] = {
-        "validation_curve": [],
-        "train_loss": None,
-        "engine": about.get("engine"),
-    }
-    report["left_out"] = noted.get("left_out", {})
-
-
-def _lineage(
-    prepared: Prepared, sealed: Manifest, recommender: Recommender, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    return {
-        "recommender": recommender.name,
-        "dataset": {
-            "uri": prepared.uri,
-            "sha256": prepared.sha256,
-            "content": identity.content(prepared.sealed),
-            "fit_until": int(prepared.profile["fit_until"]),
-        },
-        "candidate": {
-            "uri": arguments.candidate,
-            "sha256": storage.sha256(join(arguments.candidate, MANIFEST)),
-            "about": sealed.about,
-        },
-        "settings": recommender.evaluate.model_dump(mode="json"),
-        "seed": sealed.about["seed"],
-        "threads": None,
-        **provenance.describe(),
     }

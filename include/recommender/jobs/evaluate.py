@@ -13,20 +13,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recommender import artifact, manifest, storage
+from recommender import artifact, manifest
 from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.distributed import layout
-from recommender.errors import BadDataError, ConfigError
+from recommender.errors import BadDataError
 from recommender.evaluation import cold_start, probes, samples
 from recommender.evaluation.champion import Champion
 from recommender.evaluation.leaderboard import Ranker, choose_population, evaluate
 from recommender.evaluation.samples import CHAMPION
-from recommender.jobs import cli, distributed
+from recommender.jobs import cli, distributed, measured
+from recommender.jobs.measured import Measured
 from recommender.jobs.outputs import clear, require_apart
-from recommender.lineage import provenance
-from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
+from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES
 from recommender.training import contenders
 
 _log = logging.getLogger(__name__)
@@ -73,42 +73,13 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     measured_cold = _cold(dataset, recommender)  # first: its windows are gone when the rest is read
     history, held_out = dataset.window(TRAIN, VALIDATION), dataset.pairs(TEST)
     report = evaluate(models, history.matrix(), held_out, recommender.evaluate)
-    _add_training(report, candidate, champion)
     report["cold"] = measured_cold
-    cold = dataset.profile.get("cold", {}).get(TEST)
-    report["population"] = {**report["population"], "cold": cold}
-    lineage = _lineage(dataset, candidate, recommender, arguments)
-    lineage["champion"] = _champion_lineage(champion, arguments.champion, dataset.fit_until)
-    report["lineage"] = _with_facts(lineage, arguments.lineage)
     population = choose_population(history.matrix(), held_out, recommender.evaluate)
     ids = dataset.users, dataset.items
     drawn = samples.draw(models, history, population, recommender.evaluate, ids)
-    storage.write_json(join(arguments.output, SAMPLES), drawn)
     asked = probes.draw(candidate.models[artifact.ALS], history, recommender.evaluate, ids)
-    storage.write_json(join(arguments.output, PROBES), asked)
-    storage.write_json(join(arguments.output, REPORT), report)
-    manifest.seal(arguments.output, "report", {"recommender": recommender.name})
-    _log.info(f"report at {join(arguments.output, REPORT)}")
-
-
-def _add_training(report: dict[str, Any], candidate: Candidate, champion: Candidate | None) -> None:
-    """Add what the fits have noted: seconds of each model, validation curve and loss of ALS.
-
-    A version of before these were noted has none, and is measured all the same.
-    """
-    noted = candidate.about.get("training", {})
-    seconds = dict(noted.get("seconds_fit", {}))
-    if champion is not None:
-        theirs = champion.about.get("training", {}).get("seconds_fit", {})
-        seconds[CHAMPION] = theirs.get(artifact.ALS)
-    for name, scores in report["models"].items():
-        scores["seconds_fit"] = seconds.get(name)
-    report["training"] = {
-        "validation_curve": noted.get("validation_curve", []),
-        "train_loss": noted.get("train_loss"),
-        "engine": candidate.about.get("engine"),
-    }
-    report["left_out"] = noted.get("left_out", {})
+    found = Measured(report, drawn, asked)
+    measured.write(found, dataset, candidate.about, recommender, arguments)
 
 
 def _cold(dataset: Dataset, recommender: Recommender) -> dict[str, Any]:
@@ -117,64 +88,6 @@ def _cold(dataset: Dataset, recommender: Recommender) -> dict[str, Any]:
     training, validation = dataset.window(TRAIN), dataset.window(VALIDATION)
     k = recommender.evaluate.k
     return cold_start.measure(training, validation, built.for_new_users, built.for_new_items, k)
-
-
-def _lineage(
-    dataset: Dataset, candidate: Candidate, recommender: Recommender, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Return where the numbers come from: data, model, settings and code."""
-    return {
-        "recommender": recommender.name,
-        "dataset": {
-            "uri": dataset.uri,
-            "sha256": dataset.sha256,
-            "content": dataset.content,
-            "fit_until": dataset.fit_until,
-        },
-        "candidate": {
-            "uri": arguments.candidate,
-            "sha256": storage.sha256(join(arguments.candidate, MANIFEST)),
-            "about": candidate.about,
-        },
-        "settings": recommender.evaluate.model_dump(mode="json"),
-        "seed": candidate.about["seed"],
-        "threads": candidate.about["threads"],
-        **provenance.describe(),
-    }
-
-
-def _with_facts(lineage: dict[str, Any], facts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Add the caller's facts; none may hide what was measured or an earlier fact.
-
-    Raises:
-        ConfigError: a key is taken.
-    """
-    for key, value in facts:
-        if key in lineage:
-            message = f"expected --lineage keys that are free, found {key}; choose another name"
-            raise ConfigError(message)
-        lineage[key] = value
-    return lineage
-
-
-def _champion_lineage(
-    champion: Candidate | None, uri: str | None, fit_until: int
-) -> dict[str, Any] | None:
-    """Name the champion and say whether it was fitted on days of this test window.
-
-    A champion of a later snapshot has seen held-out rows, so its recall is no fair bar.
-    """
-    if champion is None or uri is None:
-        return None
-    saw = int(champion.about["fit_until"]) > fit_until
-    if saw:
-        _log.warning("the champion was fitted on days of this test window: its recall is inflated")
-    return {
-        "uri": uri,
-        "version": uri.rstrip("/").rsplit("/", 1)[-1],
-        "fit_until": int(champion.about["fit_until"]),
-        "saw_held_out": saw,
-    }
 
 
 def _check_same_ids(dataset: Dataset, candidate: Candidate) -> None:
