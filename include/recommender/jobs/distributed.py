@@ -123,7 +123,8 @@ def evaluate(arguments: argparse.Namespace, recommender: Recommender) -> None:
             arguments.champion,
             recommender.evaluate,
         )
-    measured.write(Measured(*found), prepared, sealed.about, recommender, arguments)
+    champion = arguments.champion and manifest.read(arguments.champion, artifact.VERSION).about
+    measured.write(Measured(*found), prepared, sealed.about, champion, recommender, arguments)
 
 
 def _check(recommender: Recommender) -> None:

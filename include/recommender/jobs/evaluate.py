@@ -79,7 +79,8 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     drawn = samples.draw(models, history, population, recommender.evaluate, ids)
     asked = probes.draw(candidate.models[artifact.ALS], history, recommender.evaluate, ids)
     found = Measured(report, drawn, asked)
-    measured.write(found, dataset, candidate.about, recommender, arguments)
+    theirs = champion.about if champion else None
+    measured.write(found, dataset, candidate.about, theirs, recommender, arguments)
 
 
 def _cold(dataset: Dataset, recommender: Recommender) -> dict[str, Any]:

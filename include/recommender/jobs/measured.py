@@ -62,6 +62,7 @@ def write(
     found: Measured,
     dataset: Prepared,
     about: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
     recommender: Recommender,
     arguments: argparse.Namespace,
 ) -> None:
@@ -71,6 +72,7 @@ def write(
         found: what was measured.
         dataset: on which.
         about: facts of the candidate's manifest.
+        champion: facts of the champion's manifest; None when there is none.
         recommender: its configuration.
         arguments: of the job: candidate, champion, lineage and output are used.
 
@@ -78,9 +80,6 @@ def write(
         ConfigError: a fact of the caller's would hide one of ours.
     """
     report = found.report
-    champion = (
-        manifest.read(arguments.champion, artifact.VERSION).about if arguments.champion else None
-    )
     _add_training(report, about, champion)
     cold = dataset.profile.get("cold", {}).get(TEST)
     report["population"] = {**report["population"], "cold": cold}
