@@ -22,10 +22,12 @@ from recommender.distributed import layout, tables
 from recommender.errors import ManifestError
 from recommender.evaluation import cold_start, leaderboard
 from recommender.evaluation.champion import Champion
-from recommender.jobs import evaluate, recommend, train, verify
+from recommender.jobs import evaluate, recommend, reproduce, train, verify
+from recommender.locations import Locations
 from recommender.manifest import seal
 from recommender.models import Popularity
 from recommender.objective import Als
+from recommender.registry import comparison
 from recommender.serving import load_model
 
 SETTINGS = """
@@ -122,8 +124,8 @@ def test_a_distributed_report_is_that_of_one_machine(
     assert report["cold"]["items"] == cold["items"]
 
 
-def copy_as_version(candidate: str, version: str) -> None:
-    about = storage.read_json(f"{candidate}/manifest.json")["about"]
+def copy_as_version(candidate: str, version: str, **facts: Any) -> None:
+    about = {**storage.read_json(f"{candidate}/manifest.json")["about"], **facts}
     for file in storage.list_files(candidate):
         name = file.uri.removeprefix(f"{candidate}/")
         if name != "manifest.json":
@@ -171,6 +173,39 @@ def test_everyone_gets_lists_from_a_sharded_version(
     for ranked in model.recommend(unchanged, 20):
         own = table[table["user_id"] == ranked.of]
         assert own["item_id"].tolist() == list(ranked.items)
+
+
+def test_sharded_versions_are_compared_by_what_users_would_see(
+    candidate: tuple[str, str], tmp_path: Path
+) -> None:
+    locations = Locations("", "", str(tmp_path))
+    for name in ("one", "other"):
+        copy_as_version(candidate[1], locations.version("groups", name))
+    found = comparison.overlap(locations, "groups", ("one", "other"), k=5, users=50)
+    assert found == {
+        "users of A": 120,
+        "users of B": 120,
+        "users in both": 120,
+        "items of A": 80,
+        "items of B": 80,
+        "users compared": 50,
+        "mean overlap of their top 5": 1,
+    }
+
+
+def test_a_sharded_version_is_made_again_with_spark(
+    candidate: tuple[str, str], settings: str, tmp_path: Path
+) -> None:
+    uri, trained = candidate
+    report = run_evaluate(settings, uri, trained, str(tmp_path / "report"))
+    version = str(tmp_path / "version")
+    copy_as_version(trained, version, metrics=report["models"], lineage=report["lineage"])
+    found = reproduce.reproduce(version, str(tmp_path / "again"), None, tolerance=0.01)
+    assert found.answer in ("bit-equal", "metric-equal"), list(found.lines())
+    assert found.worst <= 0.01
+    again = storage.read_json(str(tmp_path / "again" / "candidate" / "manifest.json"))
+    assert layout.is_sharded(again["files"])
+    assert again["about"]["setting"]["factors"] == 8  # train.distributed, not train.als
 
 
 def test_the_factors_minimise_the_canonical_objective(candidate: tuple[str, str]) -> None:

@@ -2,8 +2,9 @@
 
 Says bit-equal, metric-equal (within --tolerance) or different. The setting that was chosen is fitted
 again, from the same start and with the same seed and threads; the search that chose it is not repeated,
-because it is bounded by time. Writes candidate/, report/ and reproduction.json below --output. Exit
-code 0 for the first two answers, 3 for the third.
+because it is bounded by time. A version of engine spark is fitted with Spark on this machine; its
+shards have other names each time, so metric-equal is the best it gets. Writes candidate/, report/ and
+reproduction.json below --output. Exit code 0 for the first two answers, 3 for the third.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import yaml
 
 from recommender import manifest, storage
+from recommender.distributed import layout
 from recommender.errors import ManifestError, NotReproducedError
 from recommender.jobs import cli, evaluate, train
 from recommender.jobs.outputs import require_apart
@@ -119,8 +121,12 @@ def settings(version: Manifest) -> dict[str, Any]:
     """Return the configuration that makes a version again: its setting, fitted without a search."""
     about = version.about
     made_with, setting = dict(_fact(version, "settings")), dict(_fact(version, "setting"))
-    # The threads that were used, not "all there are": another machine has another number.
-    made_with |= {"search": None, "als": setting, "threads": about["threads"]}
+    made_with["search"] = None
+    if layout.is_sharded(version.files):
+        made_with["distributed"] = setting
+    else:
+        # The threads that were used, not "all there are": another machine has another number.
+        made_with |= {"als": setting, "threads": about["threads"]}
     if (about.get("training") or {}).get("warm_start"):
         made_with["warm_iterations"] = setting["iterations"]
     name = str(about["recommender"])
