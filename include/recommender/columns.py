@@ -10,6 +10,9 @@ CONFIDENCE = "confidence"  # strength of a positive before alpha, float32, > 0
 USER = "user"  # dense index, int32, 0-based, in order of user_id
 ITEM = "item"  # dense index, int32, 0-based, in order of item_id
 
+# A score of every item by each popularity model; in order: all time, recent window, decayed.
+POPULARITY_MODELS = ("popularity", "popularity_recent", "popularity_decayed")
+
 # Provenance of a raw line, kept for the quarantine.
 FILE = "file"
 LINE = "line"  # 1-based line number where the reader knows it, else the byte offset

@@ -23,8 +23,6 @@ Choice = Literal["implicit", "spark", "auto"]
 IMPLICIT: Engine = "implicit"
 SPARK: Engine = "spark"
 AUTO: Choice = "auto"
-POPULARITY_MODELS = ("popularity", "popularity_recent", "popularity_decayed")
-"""What ``spark`` fits and measures beside ALS; the other contenders are one machine's."""
 
 
 class Als(Settings):

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 from small_datasets import builder
 
-from recommender import artifact, config, storage
+from recommender import artifact, columns, config, storage
 from recommender.batch import audience
 from recommender.dataset import TEST, TRAIN, VALIDATION, open_dataset
 from recommender.distributed import evaluate as distributed
@@ -102,7 +102,7 @@ def test_a_distributed_report_is_that_of_one_machine(
     recommender = config.load(settings)
     models: dict[str, Any] = {
         "als": loaded.models["als"],
-        **{n: loaded.models[n] for n in layout.POPULARITY_MODELS},
+        **{n: loaded.models[n] for n in columns.POPULARITY_MODELS},
         "champion": Champion(artifact.load(champion), dataset.users, dataset.items),
     }
     fit = dataset.window(TRAIN, VALIDATION)

@@ -16,7 +16,7 @@ from recommender.config import Evaluate
 from recommender.dataset import TEST, TRAIN, VALIDATION
 from recommender.distributed import report as reports
 from recommender.distributed import tables
-from recommender.distributed.layout import ALL_TIME, ITEM_SCORES, POPULARITY_MODELS
+from recommender.distributed.layout import ALL_TIME, ITEM_SCORES
 from recommender.distributed.measure import Places, measure
 from recommender.distributed.spark_als import INDEX
 from recommender.distributed.tally import Tally
@@ -51,7 +51,7 @@ def evaluate(
     Raises:
         EmptyDatasetError: nobody can be measured.
     """
-    kept = [name for name in POPULARITY_MODELS if _has(candidate, name)]
+    kept = [name for name in c.POPULARITY_MODELS if _has(candidate, name)]
     places = Places(
         windows={n: tables.open_table(join(dataset, n), c.USER) for n in (TRAIN, VALIDATION, TEST)},
         user_ids=tables.open_table(join(dataset, "users"), c.USER),

@@ -13,7 +13,6 @@ from recommender.distributed.layout import (
     BEFORE,
     DECAYED,
     ITEM_SCORES,
-    POPULARITY_MODELS,
     RECENT,
 )
 from recommender.interactions import SECONDS_PER_DAY
@@ -47,5 +46,5 @@ def _scores(rows: DataFrame, settings: config.Train, prefix: str) -> DataFrame:
         RECENT: recent,
         DECAYED: decayed.cast("float"),
     }
-    assert found.keys() == set(POPULARITY_MODELS)  # noqa: S101 - the names are one list
+    assert found.keys() == set(c.POPULARITY_MODELS)  # noqa: S101 - the names are one list
     return rows.groupBy(c.ITEM).agg(*(how.alias(prefix + name) for name, how in found.items()))

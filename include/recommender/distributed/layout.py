@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recommender import history, objective
-from recommender.columns import ITEM, ITEM_ID, USER, USER_ID
+from recommender import history
+from recommender.columns import ITEM, ITEM_ID, POPULARITY_MODELS, USER, USER_ID
 from recommender.errors import ManifestError
 
 ITEM_SCORES = "item_scores"
-POPULARITY_MODELS = ALL_TIME, RECENT, DECAYED = objective.POPULARITY_MODELS
+ALL_TIME, RECENT, DECAYED = POPULARITY_MODELS
 BEFORE = "training_"
 """Prefix of the columns that count the training window alone."""
 

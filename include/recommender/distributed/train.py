@@ -16,7 +16,7 @@ from recommender import config, history, storage
 from recommender.artifact import ALS
 from recommender.dataset import TRAIN, VALIDATION
 from recommender.distributed import item_scores
-from recommender.distributed.layout import FOLDERS, HISTORY_ROWS, POPULARITY_MODELS
+from recommender.distributed.layout import FOLDERS, HISTORY_ROWS
 from recommender.distributed.spark_als import SparkEngine, merged
 from recommender.locations import join
 from recommender.models.als.engine import Run, StoredRows
@@ -53,7 +53,7 @@ def train(
     counted = round(time.monotonic() - began, 3)
     rows = _write_history(fit_rows, output)
     fit_rows.unpersist()
-    kept: list[str] = [name for name in settings.contenders if name in POPULARITY_MODELS]
+    kept: list[str] = [name for name in settings.contenders if name in c.POPULARITY_MODELS]
     _write_models(settings, kept, output)
     for name in FOLDERS:
         _copy(join(dataset, name), join(output, name))

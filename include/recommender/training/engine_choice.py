@@ -11,8 +11,9 @@ from typing import Any
 
 from recommender import config
 from recommender.clusters.sizing import GIB, SERIES_GIB, Machine
+from recommender.columns import POPULARITY_MODELS
 from recommender.errors import ConfigError
-from recommender.objective import AUTO, IMPLICIT, POPULARITY_MODELS, SPARK, Choice, Engine
+from recommender.objective import AUTO, IMPLICIT, SPARK, Choice, Engine
 
 # A pair in CSR takes a 4-byte column and a 4-byte weight; ALS holds the matrix by user and by item.
 _PAIR_BYTES = 2 * (4 + 4)
