@@ -7,13 +7,14 @@ import datetime as dt
 from pathlib import Path
 from typing import Any, get_args
 
-from recommender import config, manifest
+from recommender import config, manifest, storage
 from recommender.cli.command import Answer, Commands, Scope
 from recommender.cli.output import Table
 from recommender.config import Format
 from recommender.environment import config_directory
-from recommender.errors import SnapshotError
+from recommender.errors import NotFoundError, SnapshotError
 from recommender.lake import landing, snapshots
+from recommender.locations import MANIFEST, join
 
 _COLUMNS = ("date", "state", "files", "rows", "bytes", "format", "items")
 
@@ -77,6 +78,12 @@ def list_snapshots(scope: Scope) -> Answer:
 def verify_snapshot(scope: Scope) -> Answer:
     """Read every byte of a snapshot with a manifest."""
     uri = scope.locations.snapshot(_dataset(scope), scope.arguments.date)
+    if not storage.exists(join(uri, MANIFEST)):
+        message = (
+            f"expected a snapshot with a manifest at {uri}, found none: `recsys snapshot list` shows "
+            "what is there, `recsys snapshot create` writes one"
+        )
+        raise NotFoundError(message)
     found = manifest.verify(uri, snapshots.KIND)
     line = f"{uri}: {len(found.files)} files are what the manifest says"
     return Answer({"uri": uri, **found.to_json()}, (line,))

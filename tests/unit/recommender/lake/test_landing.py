@@ -248,6 +248,9 @@ def test_the_command_line_creates_lists_and_verifies(
     capsys.readouterr()
     assert main(["snapshot", "verify", "2024-03-31"]) == 3
     assert "b.json: expected SHA-256" in capsys.readouterr().err
+    for absent in ("2024-02-29", "2016-01-01"):
+        assert main(["snapshot", "verify", absent]) == 3
+        assert "`recsys snapshot create` writes one" in capsys.readouterr().err
     write(download / "b.json", [EVENT])
     assert main([*create, "2024-03-31"]) == 4
     with pytest.raises(SystemExit):
