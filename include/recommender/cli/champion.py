@@ -93,7 +93,7 @@ def list_champions(scope: Scope) -> Answer:
     """Show the records of the pointer, newest last."""
     records = pointer.history(scope.locations, scope.recommender)
     if not records:
-        return Answer([], (f"no version of {scope.recommender} has been promoted yet",))
+        return Answer([], (scope.nothing(f"no version of {scope.recommender} has been promoted"),))
     rows = [_row(record) for record in records]
     table = Table(list(rows[0]), [list(row.values()) for row in rows])
     return Answer([record.to_json() for record in records], (table,))

@@ -78,14 +78,20 @@ class Scope:
         """
         if self.arguments.recommender:
             return str(self.arguments.recommender)
-        names = [config.load(str(file)).name for file in environment.recommender_files()]
+        names = _configured()
         if len(names) == 1:
             return names[0]
         message = (
             f"expected --recommender NAME (or {RECOMMENDER_VARIABLE}), found none; "
-            f"configured: {', '.join(sorted(names)) or 'none'}"
+            f"configured: {', '.join(names) or 'none'}"
         )
         raise ConfigError(message)
+
+    def nothing(self, what: str) -> str:
+        """Say that there is nothing yet; also which names are configured, if this one is not."""
+        names = _configured()
+        typed = "" if self.recommender in names else f" (configured: {', '.join(names) or 'none'})"
+        return f"{what} yet{typed}"
 
 
 Action = Callable[[Scope], Answer]
@@ -137,6 +143,18 @@ def execute(arguments: argparse.Namespace) -> int:
         codes.append(answer.code)
 
     return exit_code(run) or codes[0]
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of 1 or more, as an argument's ``type``."""
+    if not text.isdecimal() or int(text) < 1:
+        message = f"expected a whole number of 1 or more, found {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _configured() -> list[str]:
+    return sorted(config.load(str(file)).name for file in environment.recommender_files())
 
 
 def common_options(*, suppress: bool) -> argparse.ArgumentParser:

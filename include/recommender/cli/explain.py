@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recommender import storage
-from recommender.cli.command import Answer, Commands, Scope
+from recommender.cli.command import Answer, Commands, Scope, positive
 from recommender.cli.output import Table
 from recommender.errors import NotFoundError
 from recommender.gate import ChampionRef, Decision
@@ -35,10 +35,13 @@ def register(commands: Commands) -> None:
     diff.add_argument("first", metavar="A")
     diff.add_argument("second", metavar="B")
     diff.add_argument(
-        "--k", type=int, default=20, help="length of the lists (default: %(default)s)"
+        "--k", type=positive, default=20, help="length of the lists (default: %(default)s)"
     )
     diff.add_argument(
-        "--users", type=int, default=1000, help="how many users to compare (default: %(default)s)"
+        "--users",
+        type=positive,
+        default=1000,
+        help="how many users to compare (default: %(default)s)",
     )
 
 

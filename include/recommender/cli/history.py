@@ -28,7 +28,7 @@ def quality_over_snapshots(scope: Scope) -> Answer:
     """Tabulate the decisions, and draw them if that was asked for."""
     points = [quality.point(d) for d in catalogue.decisions(scope.locations, scope.recommender)]
     if not points:
-        return Answer([], (f"nothing has been decided on for {scope.recommender} yet",))
+        return Answer([], (scope.nothing(f"nothing has been decided on for {scope.recommender}"),))
     rows = [
         (
             p.snapshot,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-
 from recommender import registry
-from recommender.cli.command import Answer, Commands, Scope
+from recommender.cli.command import Answer, Commands, Scope, positive
 from recommender.cli.output import Table
 from recommender.errors import NotFoundError
 from recommender.registry import catalogue
@@ -30,7 +28,7 @@ def register(commands: Commands) -> None:
         "--item", metavar="ID", dest="ids", action="append", required=True, help="repeatable"
     )
     for parser in (recommend, similar):
-        parser.add_argument("--k", type=_positive, default=10, help="length (default: %(default)s)")
+        parser.add_argument("--k", type=positive, default=10, help="length (default: %(default)s)")
         parser.add_argument("--version", metavar="VERSION", help="(default: the champion)")
 
 
@@ -81,10 +79,3 @@ def _champion(scope: Scope) -> str:
         )
         raise NotFoundError(message)
     return found[0].version
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        message = f"expected a whole number of 1 or more, found {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)

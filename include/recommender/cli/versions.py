@@ -28,7 +28,7 @@ def list_versions(scope: Scope) -> Answer:
     champion = pointer[0].version if pointer else None
     rows = [_row(version, champion) for version in found]
     if not rows:
-        return Answer([], (f"no version of {scope.recommender} has been published yet",))
+        return Answer([], (scope.nothing(f"no version of {scope.recommender} has been published"),))
     shown = Table(list(rows[0]), [list(row.values()) for row in rows])
     return Answer(rows, (shown,))
 

@@ -54,7 +54,7 @@ def this_machine() -> Machine:
     limit = _CGROUP.read_text().strip() if _CGROUP.is_file() else "max"
     if limit.isdigit():
         memory = min(memory, int(limit))
-    return Machine("this machine", int(0.9 * memory), os.cpu_count() or 1)
+    return Machine("machine at hand", int(0.9 * memory), os.cpu_count() or 1)
 
 
 def _size(kind: str) -> tuple[float, int] | None:

@@ -14,7 +14,7 @@ from recommender import registry, storage
 from recommender.errors import ConflictError, NotFoundError
 from recommender.gate import ChampionRef, Change
 from recommender.locations import MANIFEST, Locations, join
-from recommender.registry import pointer, tombstones
+from recommender.registry import catalogue, pointer, tombstones
 from recommender.registry.pointer import Pointer
 
 
@@ -75,7 +75,7 @@ def promote(
     Raises:
         ConflictError: the champion is not the expected one, or moved meanwhile.
         ManifestError: the version is damaged or unfinished.
-        NotFoundError: there is no champion yet: the first is the gate's to promote.
+        NotFoundError: there is no such version, or no champion yet: the first is the gate's to promote.
         PrunedError: the version is deleted or about to be.
     """
     before = _champion(locations, request.recommender)
@@ -108,7 +108,7 @@ def roll_back(
     Raises:
         ConflictError: ``leave`` is not the champion, or the champion moved meanwhile.
         ManifestError: the target is damaged, or the history is.
-        NotFoundError: there is no earlier champion to return to.
+        NotFoundError: there is no such version, or no earlier champion to return to.
         PrunedError: the target is deleted or about to be.
     """
     before = _champion(locations, request.recommender)
@@ -192,6 +192,7 @@ def _turn_to(
     recommender = request.recommender
     # After the pointer was read: whoever prunes writes the tombstone, then the pointer.
     tombstones.refuse(locations, recommender, version, before)
+    catalogue.known_version(locations, recommender, version)  # a name that is none is told as one
     about = registry.load_version(locations, recommender, version).about
     uri = locations.version(recommender, version)
     change = request.change(action)

@@ -167,7 +167,8 @@ class ServedModel:
         items = self._arrays.items.indices(item_ids)
         if unknown := [one for one, place in zip(item_ids, items, strict=True) if place < 0]:
             message = (
-                f"expected items that version {self.version} knows, found {', '.join(unknown[:5])}"
+                f"expected items that version {self.version} knows, found {', '.join(unknown[:5])}: it was "
+                "fitted without them"
             )
             raise NotFoundError(message)
         itself = csr_matrix(

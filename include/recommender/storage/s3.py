@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 4  # of reading one piece whose connection breaks off
 _SHA256 = "sha256"  # of an object's metadata
-_MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_MISSING_CODES = {"404", "NoSuchKey", "NotFound"}
 _LOST_RACE_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 
 
@@ -265,6 +265,12 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except botocore.exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":  # not "nothing there yet": a name is wrong
+            message = (
+                f"expected bucket {split(uri)[0]} for {uri}, found none: the environment's lake, work "
+                "and models name the buckets; create it, or name another environment"
+            )
+            raise StorageError(message) from error
         if code in _MISSING_CODES:
             message = f"expected an object at {uri}, found none ({code})"
             raise NotFoundError(message) from error

@@ -139,6 +139,32 @@ def test_what_somebody_else_has_changed_is_exit_code_4(
     assert champion(locations) == versions[2]
 
 
+@pytest.mark.parametrize(
+    "command", [["promote", "2017"], ["rollback", "--to", "2017"], ["prune", "--keep", "2017"]]
+)
+def test_a_name_that_is_no_version_changes_nothing_and_is_told(
+    locations: Locations,
+    versions: list[str],
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    error = said(capsys, *command, "--reason", "typed in a hurry", code=3)
+    assert "2017" in error
+    if command[0] != "prune":
+        assert error.rstrip().endswith(f"the newest are: {', '.join(versions)}")
+    assert champion(locations) == versions[2]
+
+
+@pytest.mark.parametrize("option", ["--k", "--users"])
+def test_a_comparison_of_nothing_is_no_traceback(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["diff", "a", "b", option, "0"])
+    assert ended.value.code == 2
+    assert "expected a whole number of 1 or more, found '0'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["promote", "x"], ["rollback"], ["show"], ["recommend"]])
 def test_what_is_missing_is_said_before_anything_is_read(
     command: list[str], capsys: pytest.CaptureFixture[str]

@@ -27,7 +27,8 @@ def test_options_are_understood_before_and_after_the_command(
     assert main(["--recommender", "books", "list"]) == 0
     before = capsys.readouterr().out
     assert main(["list", "--recommender", "books"]) == 0
-    assert capsys.readouterr().out == before == "no version of books has been published yet\n"
+    after = capsys.readouterr().out
+    assert after == before == "no version of books has been published yet (configured: shop)\n"
 
 
 def test_an_embedded_aws_that_nobody_pointed_at_is_never_looked_for_in_a_real_account(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from registry_store import NAME, champion, places, promote, request
 
-from recommender import storage
+from recommender import registry, storage
+from recommender.errors import StorageError
 from recommender.registry import changes, pointer
 
 
@@ -28,6 +30,12 @@ def test_a_versioned_bucket_with_a_key_serves_as_any_other(s3: str) -> None:
     changes.promote(locations, request(), second)
     records = pointer.history(locations, NAME)
     assert [record.version for record in records] == [first, second, first, second]
+
+
+def test_a_bucket_that_is_not_there_is_no_store_without_a_champion(s3: str) -> None:
+    assert registry.read_champion(places(s3), NAME) is None
+    with pytest.raises(StorageError, match="expected bucket misspelt for s3://misspelt/"):
+        registry.read_champion(places("s3://misspelt"), NAME)
 
 
 def test_every_write_of_a_pointer_keeps_the_policy_of_the_documentation(s3: str) -> None:
