@@ -167,6 +167,21 @@ def test_factors_are_mapped_by_id_and_unknown_rows_left_open() -> None:
     assert found.about == {"champion": "uri", "fit_until": 5, "known_users": 1, "known_items": 2}
 
 
+def test_a_fit_from_the_champion_leaves_the_champion_as_it_is(
+    window: Callable[[str], Interactions],
+) -> None:
+    data, settings = window("train"), config.Als(factors=8, alpha=20, iterations=1)
+    users, items = (pa.array([f"{n:04d}" for n in range(length)]) for length in data.shape)
+    model = Als(settings, 3, 1).fit(data)
+    before = Factors(model.user_factors.copy(), model.item_factors.copy())
+    champion = Candidate({"als": model}, users, items, {"fit_until": 1})
+    found = from_champion(champion, "uri", users, items, 5)  # all known, all in the same order
+    assert found is not None
+    Als(settings, 3, 1).fit(data, start=found.factors)
+    np.testing.assert_array_equal(model.user_factors, before.users)
+    np.testing.assert_array_equal(model.item_factors, before.items)
+
+
 def test_a_champion_of_later_data_is_no_start() -> None:
     champion = champion_of(["a"], ["p"], fit_until=6)
     assert from_champion(champion, "uri", pa.array(["a"]), pa.array(["p"]), 5) is None

@@ -57,6 +57,17 @@ def test_a_fit_from_it_needs_fewer_iterations(window: Window) -> None:
     assert loss(2, found.start(SETTING)) < loss(3)
 
 
+@pytest.mark.parametrize("factors", [8, 500])  # as many as there are directions, and filled up
+def test_trials_that_share_directions_all_start_from_the_same(window: Window, factors: int) -> None:
+    rows, setting = window("train"), SETTING.model_copy(update={"factors": factors})
+    found = spectral_start.directions(rows, setting, factors, seed=1)
+    first = found.start(setting)
+    kept = [side.copy() for side in first]
+    Als(setting, 3, 1).fit(rows, start=first)  # it writes into its start
+    for again, side in zip(found.start(setting), kept, strict=True):
+        np.testing.assert_array_equal(again, side)
+
+
 def test_the_half_life_changes_the_directions(window: Window) -> None:
     rows = window("train")
     found = spectral_start.of_every_half_life(rows, SETTING, {None, 10.0}, 8, seed=1)
