@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from recommender.errors import ConflictError, NotFoundError, StorageError
+from recommender.errors import ConfigError, ConflictError, NotFoundError, StorageError
 from recommender.storage.objects import FileInfo, Stored
 
 if TYPE_CHECKING:
@@ -265,12 +265,12 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except botocore.exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        if code == "NoSuchBucket":  # not "nothing there yet": a name is wrong
+        if code == "NoSuchBucket":  # a name is wrong, and stays so at the next attempt
             message = (
                 f"expected bucket {split(uri)[0]} for {uri}, found none: the environment's lake, work "
                 "and models name the buckets; create it, or name another environment"
             )
-            raise StorageError(message) from error
+            raise ConfigError(message) from error
         if code in _MISSING_CODES:
             message = f"expected an object at {uri}, found none ({code})"
             raise NotFoundError(message) from error

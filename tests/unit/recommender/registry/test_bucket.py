@@ -12,7 +12,7 @@ import pytest
 from registry_store import NAME, champion, places, promote, request
 
 from recommender import registry, storage
-from recommender.errors import StorageError
+from recommender.errors import ConfigError
 from recommender.registry import changes, pointer
 
 
@@ -34,7 +34,7 @@ def test_a_versioned_bucket_with_a_key_serves_as_any_other(s3: str) -> None:
 
 def test_a_bucket_that_is_not_there_is_no_store_without_a_champion(s3: str) -> None:
     assert registry.read_champion(places(s3), NAME) is None
-    with pytest.raises(StorageError, match="expected bucket misspelt for s3://misspelt/"):
+    with pytest.raises(ConfigError, match="expected bucket misspelt for s3://misspelt/"):
         registry.read_champion(places("s3://misspelt"), NAME)
 
 
