@@ -1,8 +1,14 @@
-"""Metrics of lists as such: by hand, and against counting with sets."""
+"""Metrics of lists as such: by hand, against counting with sets, and against RecTools and Recommenders.
+
+What those two say of seeded cases is kept in ``other_libraries.json``, which ``other_libraries.py`` makes.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +18,7 @@ from hypothesis import strategies as st
 from recommender.evaluation import beyond_accuracy
 
 POPULARITY = np.array([8, 4, 1, 0])
+CASES = json.loads(Path(__file__).with_name("other_libraries.json").read_text())["cases"]
 
 
 def lists(*rows: list[int]) -> np.ndarray:
@@ -61,3 +68,53 @@ def test_overlap_counts_as_sets_do(pairs: list[tuple[list[int], list[int]]]) -> 
     expected = sum(shares) / len(shares) if shares else 0.0
     found = beyond_accuracy.overlap(lists(*(a for a, _ in pairs)), lists(*(b for _, b in pairs)))
     assert math.isclose(found, expected, rel_tol=1e-12)
+
+
+def popularity_of(case: dict[str, Any]) -> np.ndarray:
+    taken = [item for history in case["histories"] for item in history]
+    return np.bincount(taken, minlength=case["items"])
+
+
+def padded_lists(case: dict[str, Any]) -> np.ndarray:
+    return lists(*([*one, *[-1] * (5 - len(one))] for one in case["lists"]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_coverage_equals_rectools_and_recommenders(case: dict[str, Any]) -> None:
+    catalogue = int(np.count_nonzero(popularity_of(case)))
+    found = beyond_accuracy.coverage(padded_lists(case), catalogue)
+    assert 0 < found < 1
+    assert found == pytest.approx(case["rectools"]["coverage"], rel=1e-12)
+    assert found == pytest.approx(case["recommenders"]["coverage"], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_novelty_of_each_user_equals_rectools(case: dict[str, Any]) -> None:
+    users = len(case["histories"])
+    found = beyond_accuracy.novelty(padded_lists(case), popularity_of(case), users)
+    np.testing.assert_allclose(found, case["rectools"]["novelty"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_novelty_of_recommenders_counts_rows_for_users_and_recommendations_for_lists(
+    case: dict[str, Any],
+) -> None:
+    """Its probability is of a row, ours of a user; its mean is over items, ours over users."""
+    popularity, users = popularity_of(case), len(case["histories"])
+    lengths = [len(one) for one in case["lists"]]
+    found = beyond_accuracy.novelty(padded_lists(case), popularity, users)
+    theirs = np.average(found, weights=lengths) + math.log2(popularity.sum() / users)
+    assert theirs == pytest.approx(case["recommenders"]["novelty"], rel=1e-12)
+    assert found.mean() != pytest.approx(case["recommenders"]["novelty"], rel=1e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_popularity_bias_is_that_of_rectools_average_popularities(case: dict[str, Any]) -> None:
+    popularity, theirs = popularity_of(case), case["rectools"]
+    given = padded_lists(case)
+    np.testing.assert_allclose(
+        beyond_accuracy.list_popularity(given, popularity), theirs["list_popularity"], rtol=1e-12
+    )
+    before = np.array(theirs["history_popularity"])
+    expected = np.mean(theirs["list_popularity"]) / before.mean() - 1
+    assert beyond_accuracy.popularity_bias(given, before, popularity) == pytest.approx(expected)
