@@ -6,11 +6,14 @@
 Each contender is a process of its own, one after the other, over files that were read once before
 (so that none pays for a cold disk). Memory is the largest sum of the resident sets of the process
 and its children, looked at five times a second. The first contender named is what ratios refer to.
+With ``--figures`` each is kept as a line of JSON, and ``--plot`` draws all that the file holds, of other
+sizes too: seconds and memory over the size.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -18,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from preprocess_contenders import CONTENDERS
@@ -99,12 +102,41 @@ def table(rows: int, size: int, found: list[Measured]) -> str:
     return "\n".join(lines)
 
 
+def keep(path: Path, size: int, found: list[Measured]) -> None:
+    """Add what was measured at one size to a file of JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"bytes": size, **asdict(m)}) + "\n" for m in found)
+
+
+def plot(figures: Path, path: Path) -> None:
+    """Draw seconds and peak memory over the size of the text, a line each contender."""
+    from matplotlib.figure import Figure
+
+    kept = [json.loads(line) for line in figures.read_text(encoding="utf-8").splitlines()]
+    done = sorted((m for m in kept if not m["failed"]), key=lambda m: m["bytes"])
+    drawn = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = drawn.subplots(1, 2)
+    looks = itertools.cycle(itertools.product(("-", "--", ":"), ("o", "s", "^", "D")))
+    for name, (line, marker) in zip(dict.fromkeys(m["name"] for m in done), looks):  # noqa: B905 - endless
+        own = [m for m in done if m["name"] == name]
+        size = [m["bytes"] / 1e9 for m in own]
+        left.plot(size, [m["seconds"] for m in own], line, marker=marker, label=name)
+        right.plot(size, [m["peak_bytes"] / 2**30 for m in own], line, marker=marker, label=name)
+    for axes, title in ((left, "seconds"), (right, "peak GiB")):
+        axes.set(xlabel="GB of JSON", title=title, xlim=(0, None), ylim=(0, None))
+        axes.grid(alpha=0.3)
+    left.legend(frameon=False)
+    drawn.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
 def main() -> None:
     """Parse the arguments, run the contenders, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("raw", type=Path, help="folder from generate.py, 2018 format, plain")
     parser.add_argument("contenders", nargs="+", choices=list(CONTENDERS))
     parser.add_argument("--limit-gib", type=float, default=12, help="end a contender above this")
+    parser.add_argument("--figures", type=Path, help="JSON lines; what is measured is added")
+    parser.add_argument("--plot", type=Path, help="SVG or PNG of all that --figures holds")
     arguments = parser.parse_args()
     files = sorted(arguments.raw.glob("*.json"))
     size = sum(f.stat().st_size for f in files)
@@ -117,6 +149,10 @@ def main() -> None:
     limit = arguments.limit_gib * 2**30
     found = [measure(name, arguments.raw, limit) for name in arguments.contenders]
     print(table(rows, size, found), flush=True)
+    if arguments.figures:
+        keep(arguments.figures, size, found)
+    if arguments.figures and arguments.plot:
+        plot(arguments.figures, arguments.plot)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from recommender.preprocessing.encoding import (
     user_and_item_ids,
     user_ids,
 )
-from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
+from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_pairs
 from recommender.schemas import ITEMS, PARSED, USERS
 
 CUTS = Cuts(train_until=100, fit_until=200, data_until=300)
@@ -75,9 +75,15 @@ def test_minimum_support_goes_on_until_nothing_falls(engine: Engine) -> None:
     assert minimum_support(chain, min_items=2, min_users=2).after == 0
 
 
-def test_minimum_support_counts_a_pair_once(engine: Engine) -> None:
-    frame = _pairs(engine, "ax", "ax", "ax", "bx")
-    assert minimum_support(frame, min_items=2, min_users=1).after == 0
+def test_a_pair_of_both_windows_counts_once_towards_support(engine: Engine) -> None:
+    frame = _frame(
+        engine,
+        ("a", "x", 10, 1.0), ("a", "x", 20, 1.0), ("a", "x", 150, 1.0), ("b", "x", 160, 1.0),
+        ("b", "y", 250, 1.0),
+    )  # fmt: skip
+    fit = fit_pairs(deduplicate(assign_windows(frame, CUTS)))
+    assert sorted(r["user_id"] + r["item_id"] for r in fit.collect()) == ["ax", "bx"]
+    assert minimum_support(fit, min_items=2, min_users=1).after == 0
 
 
 def test_test_window_gives_neither_ids_nor_support(engine: Engine) -> None:
@@ -87,7 +93,7 @@ def test_test_window_gives_neither_ids_nor_support(engine: Engine) -> None:
         ("c", "x", 250, 1.0), ("a", "y", 250, 1.0), ("b", "y", 250, 1.0),
     )  # fmt: skip
     windowed = deduplicate(assign_windows(frame, CUTS))
-    supported = minimum_support(fit_rows(windowed), 1, 2)
+    supported = minimum_support(fit_pairs(windowed), 1, 2)
     assert supported.after == 2
     assert [r["item_id"] for r in item_ids(supported.pairs).table.collect()] == ["x"]
     assert [r["user_id"] for r in user_ids(supported.pairs).table.collect()] == ["a", "b"]
@@ -118,7 +124,7 @@ def test_rows_of_unknown_users_or_items_are_counted_not_encoded(engine: Engine) 
         ("a", "y", 250, 1.0), ("new", "x", 251, 1.0), ("new", "new", 252, 1.0), ("b", "new", 253, 1.0),
     )  # fmt: skip
     windowed = deduplicate(assign_windows(frame, CUTS))
-    fit = fit_rows(windowed)
+    fit = fit_pairs(windowed)
     encoded = encode(windowed, user_ids(fit).table, item_ids(fit).table)
     rows = profiling.calendar(windowed).windows
     assert rows == {"train": 2, "validation": 1, "test": 4}
@@ -197,7 +203,7 @@ def test_a_user_and_an_item_with_a_third_of_the_rows_make_no_task_run_alone(
             frame = at.frame(_skewed(20_000), PARSED).repartition(8)
             short = shorten(frame).rows
             windowed = at.keep(deduplicate(assign_windows(short, CUTS)))
-            supported = minimum_support(fit_rows(windowed), 2, 2)
+            supported = minimum_support(fit_pairs(windowed), 2, 2)
             users, items = user_and_item_ids(supported.pairs)
             encoded = at.keep(encode(windowed, users.table, items.table))
             facts = profiling.window_facts(encoded)

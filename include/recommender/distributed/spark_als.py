@@ -73,20 +73,35 @@ class SparkEngine:
         if start is not None or on_iteration is not None:
             message = "engine spark starts anew and shows no iterations; objective.LIMITS says so"
             raise ValueError(message)
+        pairs = merged(self.session, rows.uris).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            return self.fit_pairs(pairs, rows.shape, als, run.seed)
+        finally:
+            pairs.unpersist()
+
+    def fit_pairs(
+        self, pairs: DataFrame, shape: tuple[int, int], als: Als, seed: int
+    ) -> Fitted[StoredFactors]:
+        """Fit rows that the caller has kept and has more to do with; else as ``fit``.
+
+        Args:
+            pairs: from ``merged``, kept.
+            shape: (users, items).
+            als: settings.
+            seed: of the start.
+        """
         began = time.monotonic()
         with _checkpoints(self.session):
-            pairs = merged(self.session, rows.uris).persist(StorageLevel.MEMORY_AND_DISK)
             ratings, count = _ratings(pairs, als)
             blocks = max(10, self.session.sparkContext.defaultParallelism, count // _ROWS_PER_BLOCK)
             _log.info(f"als on spark: {count:,} pairs in {blocks} blocks, {als}")
-            model = _estimator(als, run.seed, blocks).fit(ratings)
+            model = _estimator(als, seed, blocks).fit(ratings)
             stored = StoredFactors(
                 *(join(self.output, f"{side}_factors") for side in (c.USER, c.ITEM))
             )
-            sides = zip((model.userFactors, model.itemFactors), stored, rows.shape, strict=True)
+            sides = zip((model.userFactors, model.itemFactors), stored, shape, strict=True)
             for frame, uri, size in sides:
                 _write(frame, uri, size * als.factors * 4)
-            pairs.unpersist()
         seconds = time.monotonic() - began
         _log.info(f"als on spark: {als.iterations} iterations and the factors in {seconds:.1f} s")
         return Fitted(stored, (), seconds, peak_bytes())

@@ -19,7 +19,6 @@ from recommender.distributed import item_scores
 from recommender.distributed.layout import FOLDERS, HISTORY_ROWS
 from recommender.distributed.spark_als import SparkEngine, merged
 from recommender.locations import join
-from recommender.models.als.engine import Run, StoredRows
 
 _log = logging.getLogger(__name__)
 _ROWS_PER_SHARD = 5_000_000
@@ -46,9 +45,9 @@ def train(
     settings = recommender.train
     windows = tuple(join(dataset, name) for name in (TRAIN, VALIDATION))
     engine = SparkEngine(session, join(output, ALS))
-    fitted = engine.fit(StoredRows(windows, shape), settings.distributed, Run(settings.seed))
-    began = time.monotonic()
     fit_rows = merged(session, windows).persist(StorageLevel.MEMORY_AND_DISK)
+    fitted = engine.fit_pairs(fit_rows, shape, settings.distributed, settings.seed)
+    began = time.monotonic()
     item_scores.write(session, dataset, fit_rows, settings, output)
     counted = round(time.monotonic() - began, 3)
     rows = _write_history(fit_rows, output)

@@ -33,7 +33,7 @@ from recommender.preprocessing.encoding import (
     spell_out,
     user_and_item_ids,
 )
-from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_rows
+from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_pairs
 from recommender.schemas import ITEMS, TEST, USERS, VALIDATION, WINDOW, WINDOWS, conform
 from recommender.sources.lines import Parsed, parse_lines
 from recommender.sources.quarantine import (
@@ -235,7 +235,7 @@ class Job:
     def _support(self, windowed: DataFrame) -> tuple[Supported, Ids, Ids]:
         """Apply the minimum support to the fit rows and number who is left."""
         settings = self.settings
-        fit = fit_rows(windowed)
+        fit = fit_pairs(windowed)
         supported = minimum_support(
             fit, settings.min_user_interactions, settings.min_item_interactions
         )

@@ -55,7 +55,7 @@ class Supported:
     stable: bool
 
 
-def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> Supported:
+def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Supported:
     """Drop users with too few distinct items and items with too few distinct users, repeatedly.
 
     The result is the largest set in which every user has ``min_items`` items and every item
@@ -63,11 +63,11 @@ def minimum_support(interactions: DataFrame, min_items: int, min_users: int) -> 
     take a user below the minimum, hence the rounds.
 
     Args:
-        interactions: rows that may be fitted on; rows of the test window must not count.
+        pairs: distinct (user_id, item_id) that may be fitted on; the test window's must not count.
         min_items: distinct items that a user needs.
         min_users: distinct users that an item needs.
     """
-    pairs, before = engines.current().settle(interactions.select(c.USER_ID, c.ITEM_ID).distinct())
+    pairs, before = engines.current().settle(pairs)
     left, removed = before, before
     logger.info("support: %d distinct pairs to begin with", before)
     for number in range(1, MAX_ROUNDS + 1):

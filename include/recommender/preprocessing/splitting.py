@@ -51,6 +51,17 @@ def assign_windows(interactions: DataFrame, cuts: Cuts) -> DataFrame:
     return interactions.withColumn(WINDOW, window)
 
 
-def fit_rows(windowed: DataFrame) -> DataFrame:
-    """Keep what may be fitted on: training and validation."""
-    return windowed.filter(F.col(WINDOW) != TEST)
+def fit_pairs(windowed: DataFrame) -> DataFrame:
+    """Give the distinct (user_id, item_id) that may be fitted on: of training and validation.
+
+    A window holds a pair once, so only one that is in both is there twice. The short window is looked
+    up: the long one's rows need not be hashed, or moved, to find that out.
+
+    Args:
+        windowed: rows with a window, distinct by window, user and item.
+    """
+    training, validation = (
+        windowed.filter(F.col(WINDOW) == window).select(c.USER_ID, c.ITEM_ID)
+        for window in (TRAIN, VALIDATION)
+    )
+    return training.join(validation, [c.USER_ID, c.ITEM_ID], "left_anti").unionByName(validation)
