@@ -5,21 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 
 from recommender.config import Preprocess
 from recommender.engines import Engine, at_work
 from recommender.engines.spark_engine import SparkEngine
+from recommender.errors import BadDataError
 from recommender.preprocessing import profiling
 from recommender.preprocessing.cleaning import deduplicate, minimum_support
-from recommender.preprocessing.encoding import (
-    encode,
-    item_ids,
-    known,
-    shorten,
-    user_and_item_ids,
-    user_ids,
-)
+from recommender.preprocessing.encoding import encode, known, shorten, user_and_item_ids
 from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_pairs
 from recommender.schemas import ITEMS, PARSED, USERS
 
@@ -92,11 +86,13 @@ def test_test_window_gives_neither_ids_nor_support(engine: Engine) -> None:
         ("a", "x", 10, 1.0), ("b", "x", 150, 1.0),  # before the test window
         ("c", "x", 250, 1.0), ("a", "y", 250, 1.0), ("b", "y", 250, 1.0),
     )  # fmt: skip
-    windowed = deduplicate(assign_windows(frame, CUTS))
+    keyed = shorten(frame)
+    windowed = deduplicate(assign_windows(keyed.rows, CUTS))
     supported = minimum_support(fit_pairs(windowed), 1, 2)
     assert supported.after == 2
-    assert [r["item_id"] for r in item_ids(supported.pairs).table.collect()] == ["x"]
-    assert [r["user_id"] for r in user_ids(supported.pairs).table.collect()] == ["a", "b"]
+    users, items = user_and_item_ids(supported.pairs, keyed)
+    assert [r["item_id"] for r in items.table.collect()] == ["x"]
+    assert [r["user_id"] for r in users.table.collect()] == ["a", "b"]
 
 
 @pytest.mark.parametrize("partitions", [1, 7])
@@ -108,7 +104,8 @@ def test_ids_are_dense_and_in_binary_order_for_any_partitioning(
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
-        ids = user_ids(frame)
+        keyed = shorten(frame)
+        ids, _ = user_and_item_ids(keyed.rows, keyed)
         table = {r["user_id"]: r["user"] for r in ids.table.collect()}
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", str(before))
@@ -117,15 +114,37 @@ def test_ids_are_dense_and_in_binary_order_for_any_partitioning(
     assert table == {name: i for i, name in enumerate(sorted(names, key=str.encode))}
 
 
+def test_ids_that_share_a_key_get_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first salt gives every id one key: the ids would be one user."""
+    key = type(engine).key
+    salts = []
+
+    def poor(self: Engine, text: Column, salt: int) -> Column:
+        salts.append(salt)
+        return key(self, text, salt) * (0 if salt == 0 else 1)
+
+    monkeypatch.setattr(type(engine), "key", poor)
+    frame = _frame(engine, ("a", "x", 10, 1.0), ("b", "x", 20, 1.0), ("b", "y", 30, 1.0))
+    keyed = shorten(frame)
+    assert max(salts) == 1
+    assert len({r["user_id"] for r in keyed.rows.collect()}) == 2
+    users, items = user_and_item_ids(keyed.rows, keyed)
+    assert sorted((r["user"], r["user_id"]) for r in users.table.collect()) == [(0, "a"), (1, "b")]
+    assert items.count == 2
+    monkeypatch.setattr(type(engine), "key", lambda self, text, salt: key(self, text, salt) * 0)
+    with pytest.raises(BadDataError, match="expected a key of its own for each user_id"):
+        shorten(frame)
+
+
 def test_rows_of_unknown_users_or_items_are_counted_not_encoded(engine: Engine) -> None:
     frame = _frame(
         engine,
         ("a", "x", 10, 1.0), ("b", "y", 20, 1.0), ("a", "y", 150, 1.0),
         ("a", "y", 250, 1.0), ("new", "x", 251, 1.0), ("new", "new", 252, 1.0), ("b", "new", 253, 1.0),
     )  # fmt: skip
-    windowed = deduplicate(assign_windows(frame, CUTS))
-    fit = fit_pairs(windowed)
-    encoded = encode(windowed, user_ids(fit).table, item_ids(fit).table)
+    keyed = shorten(frame)
+    windowed = deduplicate(assign_windows(keyed.rows, CUTS))
+    encoded = encode(windowed, *user_and_item_ids(fit_pairs(windowed), keyed))
     rows = profiling.calendar(windowed).windows
     assert rows == {"train": 2, "validation": 1, "test": 4}
     cold = profiling.cold_facts(encoded, rows)
@@ -201,11 +220,11 @@ def test_a_user_and_an_item_with_a_third_of_the_rows_make_no_task_run_alone(
     try:
         with at_work(SparkEngine(spark)) as at:
             frame = at.frame(_skewed(20_000), PARSED).repartition(8)
-            short = shorten(frame).rows
-            windowed = at.keep(deduplicate(assign_windows(short, CUTS)))
+            keyed = shorten(frame)
+            windowed = at.keep(deduplicate(assign_windows(keyed.rows, CUTS)))
             supported = minimum_support(fit_pairs(windowed), 2, 2)
-            users, items = user_and_item_ids(supported.pairs)
-            encoded = at.keep(encode(windowed, users.table, items.table))
+            users, items = user_and_item_ids(supported.pairs, keyed)
+            encoded = at.keep(encode(windowed, users, items))
             facts = profiling.window_facts(encoded)
             shares = _largest_shares(spark, first)
     finally:

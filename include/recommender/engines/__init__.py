@@ -16,7 +16,7 @@ from recommender.schemas import Schema
 from recommender.storage import FileInfo
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 __all__ = ["LINES_PER_FILE", "ROWS_PER_FILE", "Engine", "F", "at_work", "current"]
@@ -76,8 +76,20 @@ class Engine(Protocol):
     def small(self, frame: DataFrame) -> DataFrame:
         """Say of a frame to be joined that all of it fits wherever the other side's rows are."""
 
+    def key(self, text: Column, salt: int) -> Column:
+        """Hash a text to an int64; equal in all rows, different for nearly all texts."""
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
-        """Number distinct ids from 0 in binary (UTF-8) order; return (index, id), kept, and count."""
+        """Number distinct ids from 0 in binary (UTF-8) order.
+
+        Args:
+            ids: the id and other columns.
+            id_column: name of the id.
+            index: name of the number.
+
+        Returns:
+            the number beside all columns, kept, and how many rows there are.
+        """
 
     def write_table(self, frame: DataFrame, rows: int, uri: str) -> None:
         """Write Parquet files of a bounded size, ordered by the first two columns, a key."""

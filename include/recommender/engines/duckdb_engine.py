@@ -157,10 +157,14 @@ class DuckDbEngine:
         """Do nothing: all is in one place."""
         return frame
 
+    def key(self, text: Column, salt: int) -> Column:
+        """Use DuckDB's own hash: 64 bits without a sign, of which one goes."""
+        return F.shiftright(F.call_function("hash", text, F.lit(salt)), 1).cast("bigint")
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Sort (by bytes, DuckDB's own order of text) and count the rows."""
         number = F.row_number().over(cast("WindowSpec", Window.orderBy(id_column))) - 1
-        numbered = ids.select(number.alias(index), id_column)
+        numbered = ids.select(number.alias(index), *ids.columns)
         return self.settle(numbered.orderBy(index))
 
     def write_table(self, frame: DataFrame, rows: int, uri: str) -> None:

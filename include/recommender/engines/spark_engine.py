@@ -12,7 +12,7 @@ from typing import Any
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
 from pyspark import StorageLevel
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
 
@@ -133,12 +133,18 @@ class SparkEngine:
         """Broadcast it; what Spark estimates of it may be far too much."""
         return F.broadcast(frame)
 
+    def key(self, text: Column, salt: int) -> Column:
+        """Use Spark's own hash of 64 bits."""
+        return F.xxhash64(text, F.lit(salt))
+
     def number(self, ids: DataFrame, id_column: str, index: str) -> tuple[DataFrame, int]:
         """Sort by range, then add to each row the number of rows in the partitions before its own.
 
         Only one count per partition reaches the driver.
         """
-        # Kept, because both passes must see the very same partitions.
+        # Kept, because the sort looks at a sample first, and both passes below must see the very same
+        # partitions.
+        ids = ids.persist()
         rows = ids.orderBy(id_column).withColumn(_ROW, F.monotonically_increasing_id()).persist()
         partition = F.shiftright(_ROW, _PARTITION_BITS)
         counts = {
@@ -147,18 +153,19 @@ class SparkEngine:
             .agg(F.count(F.lit(1)).alias("n"))
             .collect()
         }
+        ids.unpersist()
         starts, total = {}, 0
         for key in sorted(counts):
             starts[key] = total
             total += counts[key]
         if not total:
-            return rows.select(F.lit(0).alias(index), id_column), 0
+            return rows.select(F.lit(0).alias(index), *ids.columns), 0
         # Index = rows in earlier partitions + row within this one.
         shifts = F.create_map(
             *(F.lit(x) for x in chain(*((k, starts[k] - (k << _PARTITION_BITS)) for k in starts)))
         )
         number = F.col(_ROW) + F.element_at(shifts, partition.cast("int"))
-        return rows.select(number.alias(index), id_column), total
+        return rows.select(number.alias(index), *ids.columns), total
 
     def write_table(self, frame: DataFrame, rows: int, uri: str) -> None:
         """Write few files; equal rows give one file's equal bytes."""

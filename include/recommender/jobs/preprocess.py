@@ -26,11 +26,10 @@ from recommender.preprocessing import profiling
 from recommender.preprocessing.cleaning import Supported, deduplicate, minimum_support
 from recommender.preprocessing.encoding import (
     Ids,
-    Shortened,
+    Keyed,
     encode,
     known,
     shorten,
-    spell_out,
     user_and_item_ids,
 )
 from recommender.preprocessing.splitting import DAY, Cuts, assign_windows, fit_pairs
@@ -124,15 +123,14 @@ class Job:
         """
         self.stages = profiling.Stages()
         parsed, tally = self._read(latest_allowed)
-        cuts, windowed, calendar, ranked = self._split(parsed, tally)
-        supported, users, items = self._support(windowed)
-        encoded = self.engine.keep(encode(windowed, users.table, items.table))
+        cuts, windowed, calendar, keyed = self._split(parsed, tally)
+        supported, users, items = self._support(windowed, keyed)
+        encoded = self.engine.keep(encode(windowed, users, items))
         windows = profiling.window_facts(encoded)
         cold = profiling.cold_facts(encoded, calendar.windows)
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
-        users, items = spell_out(users, ranked.users, USERS), spell_out(items, ranked.items, ITEMS)
         ids = profiling.id_facts(users.table, items.table, self.snapshot.source.digits)
         if ids["items_without_zeros"]:
             logger.warning(
@@ -206,14 +204,14 @@ class Job:
 
     def _split(
         self, parsed: Parsed, tally: Tally
-    ) -> tuple[Cuts, DataFrame, profiling.Calendar, Shortened]:
-        """Cut time into windows, then take duplicates out within each; ids are ranks from here."""
+    ) -> tuple[Cuts, DataFrame, profiling.Calendar, Keyed]:
+        """Cut time into windows, then take duplicates out within each; ids are keys from here."""
         if tally.first is None or tally.last is None:
             message = f"{self.snapshot.uri}: no line could be read ({self.stages})"
             raise EmptyDatasetError(message)
         cuts = Cuts.back_from(tally.last, self.settings)
-        ranked = shorten(parsed.good)
-        windowed = self.engine.keep(deduplicate(assign_windows(ranked.rows, cuts)))
+        keyed = shorten(parsed.good)
+        windowed = self.engine.keep(deduplicate(assign_windows(keyed.rows, cuts)))
         calendar = profiling.calendar(windowed)
         rows = calendar.windows
         parsed.release()
@@ -230,9 +228,9 @@ class Job:
                 "Shorten them or take a longer snapshot."
             )
             raise EmptyDatasetError(message)
-        return cuts, windowed, calendar, ranked
+        return cuts, windowed, calendar, keyed
 
-    def _support(self, windowed: DataFrame) -> tuple[Supported, Ids, Ids]:
+    def _support(self, windowed: DataFrame, keyed: Keyed) -> tuple[Supported, Ids, Ids]:
         """Apply the minimum support to the fit rows and number who is left."""
         settings = self.settings
         fit = fit_pairs(windowed)
@@ -241,7 +239,8 @@ class Job:
         )
         self.stages.add("fit pairs", supported.before)
         self.stages.add("fit pairs supported", supported.after)
-        users, items = user_and_item_ids(supported.pairs)
+        users, items = user_and_item_ids(supported.pairs, keyed)
+        keyed.release()
         if users.count < 2 or items.count < 2:
             before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
             all_users, all_items = before or (0, 0)

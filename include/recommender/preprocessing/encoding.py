@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from recommender import columns as c
 from recommender import engines
 from recommender.engines import F
 from recommender.errors import BadDataError
-from recommender.schemas import WINDOW, Schema, conform
+from recommender.schemas import WINDOW
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+KEY = "key"
 _INT32_MAX = 2**31 - 1
-_RANK, _TEXT = "rank", "text"
+# Two of n ids share a key of 64 bits with probability n^2 / 2^65: one in four for three billion ids.
+# Four salts in a row do not fail by chance.
+_SALTS = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Ids:
     """Hold an id table and its length.
 
     Attributes:
-        table: (index int32, id), kept.
+        table: (index int32, id, key), kept.
         count: number of ids; the indices are 0 to count - 1, in binary order of the ids.
     """
 
@@ -33,94 +41,118 @@ class Ids:
 
 
 @dataclass(frozen=True)
-class Shortened:
-    """Hold interactions whose ids are replaced by ranks, and what the ranks stand for.
+class Keyed:
+    """Hold interactions whose ids are replaced by keys, and what the keys stand for.
 
-    A rank is the place of an id among all ids of the snapshot, in binary order: as good as the id
-    for all that compares, counts and sorts, in 4 bytes. Windows, repeats and support are worked
-    out on ranks; text is hashed once.
+    A key is a hash of the id that no other id of the snapshot has: counted, not hoped for. It is as
+    good as the id for all that compares and counts, in 8 bytes, and each row makes its own, without a
+    join. Windows, repeats and support are worked out on keys; text is needed again for the ids that are
+    left.
 
     Attributes:
-        rows: the interactions; user_id and item_id are int32 ranks.
-        users: (user, user_id) of all of them.
-        items: (item, item_id) of all of them.
+        rows: the interactions; user_id and item_id are int64 keys.
+        users: (key, user_id) of all of them, kept.
+        items: (key, item_id) of all of them, kept.
     """
 
     rows: DataFrame
-    users: Ids
-    items: Ids
+    users: DataFrame
+    items: DataFrame
+
+    def release(self) -> None:
+        """Free the tables."""
+        for table in (self.users, self.items):
+            engines.current().release(table)
 
 
-def shorten(interactions: DataFrame) -> Shortened:
-    """Replace the ids of interactions by ranks.
+def shorten(interactions: DataFrame) -> Keyed:
+    """Replace the ids of interactions by keys.
 
     Args:
         interactions: user_id, item_id and others.
     """
-    users, items = user_and_item_ids(interactions)
-    others = [x for x in interactions.columns if x not in {c.USER_ID, c.ITEM_ID}]
-    ranked = interactions.join(users.table, c.USER_ID).join(items.table, c.ITEM_ID)
-    rows = ranked.select(F.col(c.USER).alias(c.USER_ID), F.col(c.ITEM).alias(c.ITEM_ID), *others)
-    return Shortened(rows, users, items)
+    sides = (c.USER_ID, c.ITEM_ID)
+    (users, by_user), (items, by_item) = _both(
+        lambda: _keys(interactions, c.USER_ID), lambda: _keys(interactions, c.ITEM_ID)
+    )
+    others = [name for name in interactions.columns if name not in sides]
+    key = engines.current().key
+    keys = [
+        key(F.col(name), salt).alias(name)
+        for name, salt in zip(sides, (by_user, by_item), strict=True)
+    ]
+    return Keyed(interactions.select(*keys, *others), users, items)
 
 
-def user_and_item_ids(pairs: DataFrame) -> tuple[Ids, Ids]:
-    """Number both, at the same time where the engine can."""
-    with ThreadPoolExecutor(2 if engines.current().side_by_side else 1) as pool:
-        users, items = (pool.submit(number, pairs) for number in (user_ids, item_ids))
-        return users.result(), items.result()
+def _keys(interactions: DataFrame, id_column: str) -> tuple[DataFrame, int]:
+    """Return (key, id) of all distinct ids, kept, and the salt with which no two share a key.
+
+    Raises:
+        BadDataError: none of the salts does; the ids were made to collide.
+    """
+    engine = engines.current()
+    ids = interactions.select(id_column).distinct()
+    for salt in range(_SALTS):
+        key = engine.key(F.col(id_column), salt).alias(KEY)
+        table = engine.keep(ids.select(key, id_column))
+        if table.count() == table.select(KEY).distinct().count():
+            return table, salt
+        engine.release(table)
+        logger.warning(
+            "two of the snapshot's %ss share a key with salt %d: the next", id_column, salt
+        )
+    message = (
+        f"expected a key of its own for each {id_column}, found shared ones with {_SALTS} salts"
+    )
+    raise BadDataError(message)
 
 
-def user_ids(pairs: DataFrame) -> Ids:
-    """Number the users of the pairs in binary order of their ids."""
-    return _number(pairs, c.USER_ID, c.USER)
+def user_and_item_ids(pairs: DataFrame, keyed: Keyed) -> tuple[Ids, Ids]:
+    """Number the users and items of pairs in binary order of their ids.
+
+    By the ids alone: not by the order of files, by partitions, nor by keys.
+
+    Args:
+        pairs: (user_id, item_id), keys.
+        keyed: from ``shorten``.
+    """
+    return _both(
+        lambda: _number(pairs, keyed.users, c.USER_ID, c.USER),
+        lambda: _number(pairs, keyed.items, c.ITEM_ID, c.ITEM),
+    )
 
 
-def item_ids(pairs: DataFrame) -> Ids:
-    """Number the items of the pairs in binary order of their ids."""
-    return _number(pairs, c.ITEM_ID, c.ITEM)
-
-
-def _number(pairs: DataFrame, id_column: str, index: str) -> Ids:
-    """Number distinct ids: by the ids alone, not by the order of files or by partitions."""
-    table, count = engines.current().number(pairs.select(id_column).distinct(), id_column, index)
+def _number(pairs: DataFrame, table: DataFrame, id_column: str, index: str) -> Ids:
+    left = pairs.select(F.col(id_column).alias(KEY)).distinct()
+    numbered, count = engines.current().number(left.join(table, KEY), id_column, index)
     if count > _INT32_MAX:
         message = f"expected at most {_INT32_MAX} distinct {id_column}, found {count}"
         raise BadDataError(message)
-    return Ids(table.select(F.col(index).cast("int").alias(index), id_column), count)
+    return Ids(numbered.select(F.col(index).cast("int").alias(index), id_column, KEY), count)
 
 
-def spell_out(ids: Ids, ranked: Ids, schema: Schema) -> Ids:
-    """Give numbered ranks their text again.
-
-    Args:
-        ids: (index, rank), from ``user_ids`` or ``item_ids`` of shortened rows.
-        ranked: (rank, id), of all ids.
-        schema: ``USERS`` or ``ITEMS``.
-
-    Returns:
-        (index, id); kept.
-    """
-    index, name = schema
-    ranks = ranked.table.select(F.col(index).alias(_RANK), F.col(name).alias(_TEXT))
-    found = ids.table.join(ranks, F.col(name) == F.col(_RANK))
-    spelt = conform(found.select(index, F.col(_TEXT).alias(name)), schema)
-    return Ids(engines.current().keep(spelt), ids.count)
+def _both(first: Callable[[], T], second: Callable[[], T]) -> tuple[T, T]:
+    """Do both, at the same time where the engine can."""
+    with ThreadPoolExecutor(2 if engines.current().side_by_side else 1) as pool:
+        one, other = pool.submit(first), pool.submit(second)
+        return one.result(), other.result()
 
 
-def encode(windowed: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """Replace ids by indices; a row of an unknown user or item keeps the id that is unknown.
+def encode(windowed: DataFrame, users: Ids, items: Ids) -> DataFrame:
+    """Replace keys by indices; a row of an unknown user or item keeps the key that is unknown.
 
     Args:
         windowed: window, user_id, item_id, timestamp, confidence.
-        users: (user, user_id).
-        items: (item, item_id).
+        users: who is known.
+        items: what is known.
 
     Returns:
         window, user, item, confidence, timestamp, user_id, item_id; ``user`` (``item``) is null
-        where the id is unknown, ``user_id`` (``item_id``) where it is known.
+        where the id is unknown, ``user_id`` (``item_id``), a key, where it is known.
     """
-    joined = windowed.join(users, c.USER_ID, "left").join(items, c.ITEM_ID, "left")
+    by_user = users.table.select(c.USER, F.col(KEY).alias(c.USER_ID))
+    by_item = items.table.select(c.ITEM, F.col(KEY).alias(c.ITEM_ID))
+    joined = windowed.join(by_user, c.USER_ID, "left").join(by_item, c.ITEM_ID, "left")
     return joined.select(
         WINDOW,
         c.USER,
