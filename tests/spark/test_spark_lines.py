@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from pyspark.sql import Row, SparkSession
 from recommender import storage
 from recommender.config import Preprocess
 from recommender.engines import Engine, at_work, spark_engine
+from recommender.engines.executor_reading import UNSETTLED
 from recommender.engines.spark_engine import SparkEngine
 from recommender.sources import SOURCES
-from recommender.sources.lines import BLANK, UNSETTLED, parse_lines
+from recommender.sources.lines import BLANK, parse_lines
 from recommender.sources.quarantine import Tally, count_lines, write_quarantine
 
 GOOD = '{"user_id": "u", "item_id": "i", "timestamp": 1500000000}'
@@ -178,26 +178,6 @@ def test_share_of_bad_lines_leaves_blank_ones_out() -> None:
     tally = Tally(good=98, blank=900)
     tally.bad["not_json"] = 2
     assert tally.bad_share == pytest.approx(0.02)
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_no_step_of_parsing_is_too_long_for_java_to_compile(
-    spark: SparkSession, tmp_path: Path, source: str
-) -> None:
-    # HotSpot interprets methods beyond 8,000 bytes: parsing took twice as long.
-    (tmp_path / "a.json").write_text(GOOD)
-    with at_work(SparkEngine(spark)) as at:
-        lines = at.read(storage.list_files(str(tmp_path)))
-        parsed = parse_lines(lines, SOURCES[source], Preprocess(), LATEST)
-        java: Any = spark.sparkContext._jvm
-        # What is kept has the plan that made it; Python has no face for generated code.
-        cached = parsed.first._jdf.queryExecution().withCachedData()
-        inner = cached.collectLeaves().head().cacheBuilder().cachedPlan()
-        text = java.org.apache.spark.sql.execution.debug.package.codegenString(inner)
-        parsed.release()
-    sizes = [int(n) for n in re.findall(r"maxMethodCodeSize:(\d+)", text)]
-    assert sizes
-    assert max(sizes) < 8000
 
 
 def test_a_huge_gzip_is_spread_once_unpacked_and_keeps_its_line_numbers(

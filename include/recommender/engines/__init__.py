@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
+    from recommender.sources.lines import Reading
+
 __all__ = ["LINES_PER_FILE", "ROWS_PER_FILE", "Engine", "F", "at_work", "current"]
 
 # A row is 20 bytes before compression: about 60 MB a file, a good bite for one reader.
@@ -50,19 +52,8 @@ class Engine(Protocol):
     def read(self, files: Sequence[FileInfo]) -> DataFrame:
         """Give the raw lines: raw, file (URL-encoded name), block, position."""
 
-    def parse(self, lines: DataFrame, keys: Sequence[str], optional: Sequence[str]) -> DataFrame:
-        """Parse the column ``text`` as JSON, fast: replace it by the keys' text and ``sure``.
-
-        ``sure`` is True only if ``careful.read`` would accept the line and give the same text for
-        every key; where it is not, the keys' columns mean nothing. A line without one of the keys
-        that are not ``optional`` need not be sure.
-        """
-
-    def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:
-        """Read lines with ``careful.read``: file, block, position, raw, reason, keys' text.
-
-        The result is kept.
-        """
+    def sort_lines(self, lines: DataFrame, reading: Reading) -> tuple[DataFrame, DataFrame | None]:
+        """Tell good, bad and blank lines; see ``lines.Parsed`` for both frames, which are kept."""
 
     def keep(self, frame: DataFrame) -> DataFrame:
         """Compute a frame once for all who use it."""

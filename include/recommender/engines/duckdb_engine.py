@@ -22,12 +22,21 @@ from sqlframe.duckdb import DuckDBSession, Window, functions
 
 from recommender import columns as c
 from recommender import storage
-from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE, F
+from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE, F, at_work
+from recommender.engines.executor_reading import UNSETTLED, Compiled
 from recommender.locations import join
 from recommender.schemas import Schema
 from recommender.sources import careful
 from recommender.sources.blocks import Block, Reader
-from recommender.sources.lines import BLOCK, POSITION, SURE, TEXT, key_column
+from recommender.sources.lines import (
+    BLOCK,
+    POSITION,
+    SURE,
+    TEXT,
+    Reading,
+    is_,
+    key_column,
+)
 from recommender.storage import FileInfo
 
 if TYPE_CHECKING:
@@ -88,8 +97,36 @@ class DuckDbEngine:
         self.session.catalog.add_table(name, column_mapping=dict(_LINES))
         return cast("DataFrame", self.session.table(name))
 
+    def sort_lines(self, lines: DataFrame, reading: Reading) -> tuple[DataFrame, DataFrame | None]:
+        """Read fast into a table, and what is unsettled once more, with care, into another."""
+        first = self.keep(reading.fast(lines, self.parse))
+        unsettled = first.filter(is_(UNSETTLED)).select(c.FILE, BLOCK, POSITION, c.RAW)
+        if not unsettled.count():
+            return first, None
+        found = self._read_again(unsettled, reading)
+        return first, self.keep(reading.settled(found))
+
+    def compile(self, reading: Reading) -> Compiled:
+        """Give the rules as SQL over tables of the same names elsewhere."""
+        lines, found = self._create_empty(_LINES), self._create_empty(_found(reading))
+        return Compiled(
+            _sql(reading.fast(self._table(lines), self.parse)),
+            _sql(reading.settled(self._table(found))),
+            lines,
+            found,
+            tuple(reading.source.keys),
+            tuple(map(key_column, reading.source.keys)),
+            reading.ids,
+        )
+
     def parse(self, lines: DataFrame, keys: Sequence[str], optional: Sequence[str]) -> DataFrame:
-        """Parse with yyjson, once: a wanted key that is absent, or occurs twice, is an error."""
+        """Parse the column ``text`` as JSON, fast: replace it by the keys' text and ``sure``.
+
+        ``sure`` is True only if ``careful.read`` would accept the line and give the same text for
+        every key; where it is not, the keys' columns mean nothing. A line without one of the keys
+        that are not ``optional`` need not be sure. yyjson parses once: a wanted key that is absent,
+        or occurs twice, is an error.
+        """
         others = [name for name in lines.columns if name != TEXT]
         text, required = F.col(TEXT), [key for key in keys if key not in optional]
         # An error costs 20 us: that an optional key is absent is told by the text. A key may be
@@ -118,15 +155,14 @@ class DuckDbEngine:
             ),
         )
 
-    def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:
+    def _read_again(self, lines: DataFrame, reading: Reading) -> DataFrame:
         """Read with care in Python, some lines at a time."""
-        schema: Schema = {c.FILE: "string", BLOCK: "bigint", POSITION: "bigint", c.RAW: "string"}
-        schema |= dict.fromkeys((c.REASON, *map(key_column, keys)), "string")
+        schema = _found(reading)
         name = self._create_empty(schema)
         for rows in self._rows(lines):
             found = []
             for file, block, position, raw in rows:
-                line, reason, values = careful.read(raw, keys, ids)
+                line, reason, values = careful.read(raw, reading.source.keys, reading.ids)
                 found.append((file, block, position, line, reason, *values))
             self._append(name, found, schema)
         return self._table(name)
@@ -232,6 +268,17 @@ class DuckDbEngine:
         return frame
 
 
+def compile_reading(reading: Reading) -> Compiled:
+    """Compile a format's rules for ``executor_reading.read``."""
+    with tempfile.TemporaryDirectory(prefix="recsys-duckdb-") as directory:
+        made = DuckDbEngine(Path(directory), 64 << 20)
+        try:
+            with at_work(made):
+                return made.compile(reading)
+        finally:
+            made.session.stop()
+
+
 @contextmanager
 def engine() -> Iterator[DuckDbEngine]:
     """Give an engine whose files disappear with it."""
@@ -253,6 +300,12 @@ def memory_bytes() -> int:
         if path.is_file() and (text := path.read_text().strip()).isdecimal():
             return min(machine, int(text))
     return machine
+
+
+def _found(reading: Reading) -> Schema:
+    """Name the columns of what the careful reading finds."""
+    place: Schema = {c.FILE: "string", BLOCK: "bigint", POSITION: "bigint", c.RAW: "string"}
+    return place | dict.fromkeys((c.REASON, *map(key_column, reading.source.keys)), "string")
 
 
 def _strict(text: Column, keys: Sequence[str]) -> Column:

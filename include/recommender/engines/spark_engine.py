@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from math import ceil
 from typing import Any
@@ -14,20 +15,21 @@ from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
-from pyspark.sql import types as T  # noqa: N812 - Spark's own convention
 
 from recommender import columns as c
-from recommender.engines import LINES_PER_FILE, ROWS_PER_FILE, spark_session
+from recommender.engines import (
+    LINES_PER_FILE,
+    ROWS_PER_FILE,
+    duckdb_engine,
+    executor_reading,
+    spark_session,
+)
 from recommender.errors import TornFileError
 from recommender.schemas import Schema, ddl
-from recommender.sources import careful
-from recommender.sources.lines import BLOCK, POSITION, SURE, TEXT, key_column
+from recommender.sources.lines import BLOCK, LINES, POSITION, Reading
 from recommender.sources.peek import is_gzip_name
 from recommender.storage import FileInfo
 
-_RECORD = "record"
-_LINE = "line"
-_END = "\u0001end"  # a key that no line holds
 # monotonically_increasing_id holds the partition above bit 33 and the row of it below.
 _PARTITION_BITS = 33
 _ROW = "row"
@@ -35,13 +37,6 @@ _ROW = "row"
 # Smaller gzips are parsed before a shuffle would have spread them.
 _SPREAD_BYTES = 16 << 20
 
-_JSON_OPTIONS = {
-    "mode": "PERMISSIVE",
-    # Python literals ({'asin': ...}) are not JSON; Spark reads them unless told not to.
-    "allowSingleQuotes": "false",
-    # DuckDB and Spark know different spellings: a line with one is read with care.
-    "allowNonNumericNumbers": "false",
-}
 # What Hadoop's decompressors say of a torn or damaged file.
 _TORN = ("EOFException", "ZipException", "gzip", "Decompressor", "DataFormatException")
 
@@ -83,39 +78,13 @@ class SparkEngine:
             F.monotonically_increasing_id().alias(POSITION),
         )
 
-    def parse(
-        self,
-        lines: DataFrame,
-        keys: Sequence[str],
-        optional: Sequence[str],  # noqa: ARG002
-    ) -> DataFrame:
-        """Parse with Jackson. What follows an object would be let pass: a last key shows it is all."""
-        others = [name for name in lines.columns if name != TEXT]
-        fields = T.StructType([T.StructField(key, T.StringType()) for key in keys])
-        schema = T.StructType([T.StructField("r", fields), T.StructField(_END, T.StringType())])
-        whole = F.concat(F.lit('{"r":'), F.col(TEXT), F.lit(f',"{_json(_END)}":0}}'))
-        record = F.from_json(whole, schema, _JSON_OPTIONS)
-        frame = lines.select(*others, record.alias(_RECORD))
-        return frame.select(
-            *others,
-            F.col(_RECORD).getField(_END).isNotNull().alias(SURE),
-            *(F.col(_RECORD).getField("r").getField(key).alias(key_column(key)) for key in keys),
-        )
-
-    def read_again(self, lines: DataFrame, keys: Sequence[str], ids: Sequence[str]) -> DataFrame:
-        """Read with care in Python, where the rows are."""
-        keys, ids = list(keys), list(ids)
-        schema = ", ".join(f"`{key_column(key)}` string" for key in keys)
-        # Nondeterministic in name, so that Spark does not call it once for every field.
-        read = F.udf(
-            lambda raw: _careful_row(raw, keys, ids),
-            f"{c.RAW} string, {c.REASON} string, {schema}",
-        ).asNondeterministic()
+    def sort_lines(self, lines: DataFrame, reading: Reading) -> tuple[DataFrame, None]:
+        """Read with DuckDB in the executors' Python workers, where both readings are one step."""
         # Bytes: as a string, what is no UTF-8 would be replaced by Java's rules, not by Python's.
-        found = lines.select(
-            c.FILE, BLOCK, POSITION, read(F.col(c.RAW).cast("binary")).alias(_LINE)
-        )
-        return found.select(c.FILE, BLOCK, POSITION, f"{_LINE}.*")
+        raw = F.col(c.RAW).cast("binary").alias(c.RAW)
+        asked = lines.select(raw, c.FILE, BLOCK, POSITION)
+        run = partial(executor_reading.read, compiled=duckdb_engine.compile_reading(reading))
+        return self.keep(asked.mapInArrow(run, ddl(LINES))), None
 
     def keep(self, frame: DataFrame) -> DataFrame:
         """Compute at the first use; what does not fit into memory goes to disk."""
@@ -195,17 +164,6 @@ def _sorted(frame: DataFrame, files: int) -> DataFrame:
     keys = frame.columns[:2]
     spread = frame.repartition(1) if files <= 1 else frame.repartitionByRange(files, *keys)
     return spread.sortWithinPartitions(*keys)
-
-
-def _careful_row(
-    raw: bytes | None, keys: Sequence[str], ids: Sequence[str]
-) -> tuple[str | None, ...]:
-    line, reason, values = careful.read(raw or b"", keys, ids)
-    return (line, reason, *values)
-
-
-def _json(text: str) -> str:
-    return text.replace("\u0001", "\\u0001")
 
 
 def _literal(uri: str) -> str:

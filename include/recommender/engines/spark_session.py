@@ -28,6 +28,9 @@ SETTINGS = {
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "64",
     # What is kept is read two or three times; packing its columns costs a third of parsing them.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
+    # Lines go to the Python workers in batches: 2 MB of reviews, and few enough that long ones do not
+    # add up.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
     # Every reader knows snappy; the codec is fixed so that equal content gives equal bytes.
     "spark.sql.parquet.compression.codec": "snappy",
     # A directory is trusted by its manifest; _SUCCESS would only be one more object.

@@ -128,6 +128,7 @@ class Job:
         encoded = self.engine.keep(encode(windowed, users, items))
         windows = profiling.window_facts(encoded)
         cold = profiling.cold_facts(encoded, calendar.windows)
+        self.engine.release(windowed)  # writing sorts, and wants the room
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
@@ -241,6 +242,7 @@ class Job:
         self.stages.add("fit pairs supported", supported.after)
         users, items = user_and_item_ids(supported.pairs, keyed)
         keyed.release()
+        self.engine.release(supported.pairs)
         if users.count < 2 or items.count < 2:
             before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
             all_users, all_items = before or (0, 0)

@@ -75,9 +75,11 @@ def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Support
         # What falls below the minimum has just lost a partner. That bounds how many items do, and
         # each of them takes fewer than min_users pairs along, which bounds the users in turn.
         few = removed * max(1, min_users - 1) <= _BROADCAST_ROWS
-        pairs = _drop_rare(pairs, c.ITEM_ID, min_users, few=few)
-        rest = _drop_rare(pairs, c.USER_ID, min_items, few=few)
-        pairs, left = engines.current().settle(rest)
+        rest = _drop_rare(pairs, c.ITEM_ID, min_users, few=few)
+        rest = _drop_rare(rest, c.USER_ID, min_items, few=few)
+        settled, left = engines.current().settle(rest)
+        engines.current().release(pairs)
+        pairs = settled
         removed = found - left
         logger.info("support: round %d leaves %d pairs", number, left)
         if left == found:

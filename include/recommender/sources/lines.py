@@ -1,14 +1,14 @@
 """Sort raw lines into good, bad (with a reason) and blank.
 
-Two readings, one set of rules. The engine's own fast parser reads every line, and a line that it
+Two readings, one set of rules. DuckDB's fast parser reads every line, and a line that it
 is sure of and that breaks no rule is good. What is left, a per mille of real data, is read again by
 ``careful.read``, which settles what the line is and why it is bad; the rules on values then apply
-to what it found.
+to what it found. Spark runs both readings as they are, in DuckDB, beside its executors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from recommender import columns as c
 from recommender import engines
 from recommender.config import Preprocess
 from recommender.engines import F
-from recommender.schemas import PARSED, conform
+from recommender.engines.executor_reading import UNSETTLED
+from recommender.schemas import PARSED, Schema, conform
 from recommender.sources import careful
 from recommender.sources.base import Rule, Source
 from recommender.sources.parsing import MILLISECONDS_FROM, date_parts, dated, epoch_seconds, number
@@ -31,9 +32,19 @@ MILLISECONDS = "milliseconds"  # whether the time was given in them
 TEXT = "text"
 SURE = "sure"
 
-UNSETTLED = "unsettled"  # to be read again
 _PLACE = (c.FILE, BLOCK, POSITION)
 _PARSED = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.CONFIDENCE)
+# A line as a reading leaves it.
+LINES: Schema = {
+    c.FILE: "string",
+    BLOCK: "bigint",
+    POSITION: "bigint",
+    c.REASON: "string",
+    c.RAW: "string",
+    **PARSED,
+    MILLISECONDS: "boolean",
+}
+Parse = Callable[["DataFrame", Sequence[str], Sequence[str]], "DataFrame"]
 _TIME, _NUMBER, _ISO = "time", "number", "iso"
 _ONLY_BLANKS = f"^[{careful.SPACE}\u00a0]*\\z"
 # Numbers that are no integer, NaN, objects and lists: each engine writes those in its own way.
@@ -46,8 +57,8 @@ class Parsed:
 
     Attributes:
         first: every line as the fast reading found it: file, block, position, reason (null: good;
-            ``blank``; ``unsettled``), raw (null unless unsettled), the columns of
-            ``schemas.PARSED`` and milliseconds, null unless good.
+            ``blank``; ``unsettled``), raw (null if good or blank), the columns of
+            ``schemas.PARSED`` and milliseconds, null unless good. On Spark none is unsettled.
         again: the unsettled lines as the careful reading found them, in the same columns, raw
             always there; None when nothing was unsettled.
         counts: for each (file, block, reason) of ``first``: n, first position, first and last time,
@@ -70,17 +81,58 @@ class Parsed:
 
     @property
     def bad(self) -> DataFrame | None:
-        """Return the bad lines: file, block, position, reason, raw."""
-        if self.again is None:
+        """Return the bad lines: file, block, position, reason, raw; None where there is none."""
+        good = (None, BLANK, UNSETTLED)
+        if all(row[c.REASON] in good for row in (*self.counts, *self.counts_again)):
             return None
-        bad = self.again.filter(F.coalesce(F.col(c.REASON), F.lit(BLANK)) != BLANK)
-        return bad.select(*_PLACE, c.REASON, c.RAW)
+        bad, *others = (_bad(frame) for frame in (self.first, self.again) if frame is not None)
+        return bad.unionByName(others[0]) if others else bad
 
     def release(self) -> None:
         """Free what the engine keeps."""
         for frame in (self.first, self.again):
             if frame is not None:
                 engines.current().release(frame)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Know the rules of a format.
+
+    Attributes:
+        source: the format.
+        settings: for the confidence.
+        latest: epoch second from which a time lies in the future; None allows any.
+    """
+
+    source: Source
+    settings: Preprocess
+    latest: int | None
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Return the keys that hold ids."""
+        return self.source.user, self.source.item
+
+    def fast(self, lines: DataFrame, parse: Parse) -> DataFrame:
+        """Take the lines that are plainly good or blank; the others are unsettled and keep their text.
+
+        Args:
+            lines: raw, file, block, position.
+            parse: from the column ``text`` to the text of keys; see ``DuckDbEngine.parse``.
+        """
+        return _read_fast(lines, parse, self)
+
+    def settled(self, found: DataFrame) -> DataFrame:
+        """Give what ``careful.read`` found its reason and values.
+
+        Args:
+            found: file, block, position, raw, reason and the keys' text.
+        """
+        values = _values(found, self.source, self.settings, (*_PLACE, c.RAW, c.REASON))
+        broken = _first_broken(_rules(self.source, self.settings, self.latest))
+        reason = F.coalesce(F.col(c.REASON), broken).alias(c.REASON)
+        return conform(values.select(*_PLACE, reason, c.RAW, *_PARSED, MILLISECONDS), LINES)
 
 
 def parse_lines(
@@ -96,18 +148,14 @@ def parse_lines(
         settings: for the confidence.
         latest: epoch second from which a time lies in the future; None allows any.
     """
-    engine = engines.current()
-    first = engine.keep(_read_fast(lines, source, settings, latest))
-    counts = _count(first)
-    if not any(row[c.REASON] == UNSETTLED for row in counts):
-        return Parsed(first, None, counts, ())
-    unsettled = first.filter(_is(UNSETTLED)).select(*_PLACE, c.RAW)
-    found = engine.read_again(unsettled, source.keys, (source.user, source.item))
-    values = _values(found, source, settings, (*_PLACE, c.RAW, c.REASON))
-    reason = F.coalesce(F.col(c.REASON), _first_broken(_rules(source, settings, latest)))
-    again = values.select(*_PLACE, c.RAW, reason.alias(c.REASON), *_PARSED, MILLISECONDS)
-    again = engine.keep(again)
-    return Parsed(first, again, counts, _count(again))
+    first, again = engines.current().sort_lines(lines, Reading(source, settings, latest))
+    return Parsed(first, again, _count(first), () if again is None else _count(again))
+
+
+def _bad(lines: DataFrame) -> DataFrame:
+    reason = F.coalesce(F.col(c.REASON), F.lit(BLANK))
+    bad = lines.filter((reason != BLANK) & (reason != UNSETTLED))
+    return bad.select(*_PLACE, c.REASON, c.RAW)
 
 
 def _count(lines: DataFrame) -> list[Row]:
@@ -125,14 +173,9 @@ def _count(lines: DataFrame) -> list[Row]:
     )
 
 
-def _read_fast(
-    lines: DataFrame, source: Source, settings: Preprocess, latest: int | None
-) -> DataFrame:
-    """Take the lines that are plainly good or blank; the others keep their raw text.
-
-    One select a step: Spark then computes each result once, however often it is used.
-    """
-    engine = engines.current()
+def _read_fast(lines: DataFrame, parse: Parse, reading: Reading) -> DataFrame:
+    """See ``Reading.fast``. One select a step: each result is computed once, however often it is used."""
+    source, settings, latest = reading.source, reading.settings, reading.latest
     place = (*_PLACE, c.RAW)
     # Trimming a set of characters walks the whole line; most lines need none of it.
     closed = F.col(c.RAW).endswith("}") | F.col(c.RAW).endswith("}\n")
@@ -141,7 +184,7 @@ def _read_fast(
     frame = lines.select(*place, text.alias(TEXT))
     empty, deep = F.col(TEXT) == "", _may_be_deep(F.col(TEXT))
     frame = frame.select(*place, empty.alias("empty"), deep.alias("deep"), TEXT)
-    frame = engine.parse(frame, source.keys, source.extra)
+    frame = parse(frame, source.keys, source.extra)
     frame = _values(frame, source, settings, (*place, "empty", "deep", SURE))
     doubt = F.col("deep") | ~F.col(SURE) | _may_be_odd(F.col(c.USER_ID))
     doubt = doubt | _may_be_odd(F.col(c.ITEM_ID))
@@ -150,8 +193,8 @@ def _read_fast(
     good = F.coalesce(~doubt, F.lit(False))
     reason = F.when(F.col("empty"), F.lit(BLANK)).when(~good, F.lit(UNSETTLED))
     frame = frame.select(*place, reason.alias(c.REASON), *_PARSED, MILLISECONDS)
-    raw = F.when(_is(UNSETTLED), F.col(c.RAW)).alias(c.RAW)
-    return frame.select(*_PLACE, c.REASON, raw, *_PARSED, MILLISECONDS)
+    raw = F.when(is_(UNSETTLED), F.col(c.RAW)).alias(c.RAW)
+    return conform(frame.select(*_PLACE, c.REASON, raw, *_PARSED, MILLISECONDS), LINES)
 
 
 def _may_be_odd(id_: Column) -> Column:
@@ -214,7 +257,8 @@ def _first_broken(rules: Sequence[Rule]) -> Column:
     return F.coalesce(*(F.when(rule.broken, F.lit(rule.reason)) for rule in rules))
 
 
-def _is(reason: str) -> Column:
+def is_(reason: str) -> Column:
+    """Tell the lines of a reason."""
     return F.coalesce(F.col(c.REASON) == reason, F.lit(False))
 
 

@@ -13,10 +13,11 @@ from urllib.parse import unquote
 from recommender import columns as c
 from recommender import engines, storage
 from recommender.engines import F
+from recommender.engines.executor_reading import UNSETTLED
 from recommender.errors import BadDataError, SnapshotError, TornFileError
 from recommender.locations import SUMMARY, join
 from recommender.schemas import QUARANTINE, conform
-from recommender.sources.lines import BLANK, BLOCK, MILLISECONDS, POSITION, UNSETTLED, Parsed
+from recommender.sources.lines import BLANK, BLOCK, MILLISECONDS, POSITION, Parsed
 from recommender.sources.peek import gzip_fault, is_gzip_name
 from recommender.sources.snapshot import Snapshot
 
