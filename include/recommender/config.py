@@ -79,8 +79,8 @@ class Search(Settings):
     """Fits of the wide search; the first is always the setting in ``Als``."""
 
     minutes: float = Field(default=30, gt=0)
-    """Start no further trial after this many minutes. It is a brake: a search that it stops depends
-    on the machine's speed, so leave ``trials`` the bound."""
+    """Start no further batch of ``parallel`` trials after this many minutes of an attempt. It is a brake:
+    a search that it stops depends on the machine's speed, so leave ``trials`` the bound."""
 
     parallel: int = Field(default=4, ge=1, le=64)
     """Trials proposed together and run side by side, as far as there are cores. Fewer learn more from

@@ -40,7 +40,11 @@ class Champion:
 
     def recommend(self, users: Users, k: int, seen: csr_matrix | None = None) -> Recommendations:
         """Rank as every model does; see ``Model.recommend``."""
-        seen_known = None if seen is None else seen[:, self._known]
+        seen_known = seen
+        if (
+            seen is not None and len(self._known) < seen.shape[1]
+        ):  # else a copy of all rows for nothing
+            seen_known = seen[:, self._known]
         items, scores = self._als.recommend(users, k, seen_known)
         cold = ~self._warm[users]
         if cold.any():

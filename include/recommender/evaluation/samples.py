@@ -64,7 +64,10 @@ def _choose(cohorts: Mapping[str, breakdown.Cohort], seed: int) -> list[tuple[in
     """Return (place in the population, cohort) of ten users: one of each cohort in turn."""
     generator = np.random.default_rng(seed)
     drawn = [
-        [(int(place), name) for place in generator.permutation(np.flatnonzero(cohort.users))]
+        [
+            (int(place), name)
+            for place in generator.permutation(np.flatnonzero(cohort.users))[:USERS]
+        ]
         for name, cohort in cohorts.items()
     ]
     in_turn = [users[number] for number in range(USERS) for users in drawn if number < len(users)]

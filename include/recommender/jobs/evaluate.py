@@ -66,10 +66,13 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
     _check_same_ids(dataset, candidate)
-    champion = artifact.load(arguments.champion) if arguments.champion else None
     models: dict[str, Ranker] = dict(candidate.models)
-    if champion is not None:
-        models[CHAMPION] = Champion(champion, dataset.users, dataset.items)
+    theirs = None
+    if arguments.champion:
+        version = artifact.load(arguments.champion)
+        theirs = version.about
+        models[CHAMPION] = Champion(version, dataset.users, dataset.items)
+        del version  # the champion has arrays of its own
     measured_cold = _cold(dataset, recommender)  # first: its windows are gone when the rest is read
     history, held_out = dataset.window(TRAIN, VALIDATION), dataset.pairs(TEST)
     report = evaluate(models, history.matrix(), held_out, recommender.evaluate)
@@ -79,7 +82,6 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     drawn = samples.draw(models, history, population, recommender.evaluate, ids)
     asked = probes.draw(candidate.models[artifact.ALS], history, recommender.evaluate, ids)
     found = Measured(report, drawn, asked)
-    theirs = champion.about if champion else None
     measured.write(found, dataset, candidate.about, theirs, recommender, arguments)
 
 

@@ -90,7 +90,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         contenders.build(recommender.train, dataset.features()),
         plan,
         Study(arguments.study, _study_key(dataset, recommender, plan)),
-        _warm_start(dataset, arguments.champion),
+        _warm_start(dataset, None if plan.mode == plans.WIDE else arguments.champion),
     )
     facts = {**_facts(recommender, dataset, trained), "engine": chosen.to_json()}
     candidate = Candidate(trained.models, dataset.users, dataset.items, facts)

@@ -19,6 +19,8 @@ from recommender.objective import AUTO, IMPLICIT, SPARK, Choice, Engine
 _PAIR_BYTES = 2 * (4 + 4)
 _ROW_BYTES = 8  # where a user's or an item's pairs begin
 _FACTOR_BYTES = 4
+_START_PAIR_BYTES = 12  # the weights by user, and their columns by item, while directions are found
+_SPARE = 8  # directions beyond the factors, of spectral_start
 # What a training takes at most, in matrix plus factors; and what Python and the libraries take.
 PEAK = 1.5
 _LIBRARIES = GIB // 2
@@ -74,7 +76,21 @@ def needed(size: Size, factors: int) -> int:
     """Return the bytes that a fit in the memory of one machine takes at its peak."""
     rows = size.users + size.items
     matrix = size.rows * _PAIR_BYTES + rows * _ROW_BYTES
-    return int(PEAK * (matrix + rows * factors * _FACTOR_BYTES)) + _LIBRARIES
+    # While the start is found, the weights lie beside two sets of directions: more than the fit where
+    # rows are short.
+    finding = size.rows * _START_PAIR_BYTES + 2 * directions(size, factors)
+    fitting = PEAK * (matrix + rows * factors * _FACTOR_BYTES)
+    return int(max(fitting, finding)) + _LIBRARIES
+
+
+def directions(size: Size, factors: int) -> int:
+    """Return the bytes of the start that a search keeps for each half-life, beside its trials."""
+    return (size.users + size.items) * (factors + _SPARE) * _FACTOR_BYTES
+
+
+def half_lives(search: config.Search, als: config.Als) -> int:
+    """Return for how many half-lives a search keeps a start."""
+    return len({*search.half_life_days, als.half_life_days})
 
 
 def capacity(machine: Machine) -> int:
@@ -98,6 +114,8 @@ def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine |
     """
     factors = max(settings.als.factors, *(settings.search.factors if settings.search else (1,)))
     need = needed(size, factors)
+    if settings.search is not None:
+        need += half_lives(settings.search, settings.als) * directions(size, factors)
     if machine is None:
         engine = _unmeasured(asked)
         return Chosen(engine, f"{engine}, asked for", round(need / GIB, 2), None)
@@ -121,7 +139,7 @@ def choose(asked: Choice, size: Size, settings: config.Train, machine: Machine |
         why += "; train.search is skipped, train.distributed is fitted as it is"
     if engine == IMPLICIT:
         minutes = seconds(size, settings, factors, machine.cores) / 60
-        lasting = f"about {minutes:.0f} minutes" if minutes >= 1 else "less than a minute"
+        lasting = f"at most about {minutes:.0f} minutes" if minutes >= 1 else "less than a minute"
         why += f"; fits of {lasting} in all"
     return Chosen(engine, why, round(need / GIB, 2), round(machine.memory / GIB, 2))
 
@@ -164,9 +182,9 @@ def _unmeasured(asked: Choice) -> Engine:
 
 
 def seconds(size: Size, settings: config.Train, factors: int, cores: int) -> float:
-    """Estimate how long all fits of a training take together, search included."""
+    """Estimate how long all fits of a training take at most, search included: most trials end early."""
     search = settings.search
     trials = search.trials * search.max_iterations if search else 0
-    iterations = trials + settings.als.iterations
     speed: float = _PAIRS_A_SECOND * (64 / factors) ** _POWER * cores
-    return size.rows * iterations / speed
+    searching = min(size.rows * trials / speed, 60 * search.minutes) if search else 0.0
+    return searching + size.rows * settings.als.iterations / speed

@@ -36,7 +36,9 @@ class Plan:
 
 def question(recommender: config.Recommender, fit_until: int) -> Question:
     """Return what a wide search of this configuration answers."""
-    space: dict[str, Any] = {"user_balance": recommender.train.als.user_balance}
+    als, filtered = recommender.train.als, recommender.evaluate.filter_seen
+    space: dict[str, Any] = {"user_balance": als.user_balance, "unobserved": als.unobserved}
+    space["filter_seen"] = filtered
     if recommender.train.search is not None:
         searched = recommender.train.search.model_dump(mode="json")
         space |= {name: searched[name] for name in _SPACE}

@@ -237,7 +237,10 @@ def _runner(
 def _side_by_side(training: Interactions, plan: Plan) -> int:
     """Return how many trials fit the memory at the same time; it changes their time only."""
     size = Size(len(training), *training.shape)
-    return sizing.this_machine().memory // engine_choice.needed(size, max(plan.space.factors))
+    factors = max(*plan.space.factors, plan.start.factors)
+    starts = engine_choice.half_lives(plan.space, plan.start)
+    shared = starts * engine_choice.directions(size, factors)
+    return max(0, sizing.this_machine().memory - shared) // engine_choice.needed(size, factors)
 
 
 def _record(trials: Sequence[Trial], bar: float) -> dict[str, Any]:

@@ -90,3 +90,28 @@ def _write(path: Path, values: list[tuple[int, int, float, int]]) -> None:
     pq.write_table(
         pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)}), path
     )
+
+
+def test_reading_in_small_batches_gives_the_rows_of_one_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs that are in both windows, and several times in one, are moved together across batches."""
+    monkeypatch.setattr(interactions, "_BATCH_ROWS", 7)
+    draw = np.random.default_rng(1)
+    drawn = [
+        (
+            int(draw.integers(3)),
+            int(draw.integers(4)),
+            float(draw.integers(1, 3)),
+            int(draw.integers(99)),
+        )
+        for _ in range(60)
+    ]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    _write(tmp_path / "a" / "part-0.parquet", drawn[:35])
+    _write(tmp_path / "b" / "part-0.parquet", drawn[35:])
+    found = interactions.read([tmp_path / "a", tmp_path / "b"], SHAPE)
+    expected = rows(*drawn)
+    for name in ("indptr", "items", "confidence", "timestamp"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -53,8 +53,18 @@ def test_a_fresh_setting_of_the_same_question_serves() -> None:
         kept(days_old=-1),  # chosen on days that this run holds out
         kept(k=10),
         kept(space={**ASKED.space, "alpha": [1.0, 9.0]}),
+        kept(space={**ASKED.space, "unobserved": 0.2}),
+        kept(space={**ASKED.space, "filter_seen": False}),
     ],
-    ids=["none", "old", "of later data", "of another k", "of another space"],
+    ids=[
+        "none",
+        "old",
+        "of later data",
+        "of another k",
+        "of another space",
+        "of another objective",
+        "of other lists",
+    ],
 )
 def test_else_a_wide_search_is_due(found: dict[str, Any] | None) -> None:
     assert mode(found) == plans.WIDE

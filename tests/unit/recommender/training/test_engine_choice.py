@@ -13,6 +13,7 @@ from recommender.training.engine_choice import (
     Size,
     capacity,
     choose,
+    directions,
     needed,
     require_measurable,
     seconds,
@@ -35,7 +36,22 @@ def test_auto_takes_the_cluster_only_for_what_the_machine_does_not_hold(
         f"{engine}, chosen by size: {size.rows:,} rows of {size.users:,} use"
     )
     assert "m5.4xlarge of shape single_node has 59.0 GiB" in chosen.why
-    assert chosen.needed_gib == pytest.approx(needed(size, 64) / GIB, abs=0.01)
+    assert chosen.needed_gib == pytest.approx(
+        (needed(size, 64) + directions(size, 64)) / GIB, abs=0.01
+    )
+
+
+def test_a_search_keeps_a_start_for_each_half_life_beside_its_trials() -> None:
+    two = config.Train(search=config.Search(half_life_days=(None, 60.0)))
+    one = choose(AUTO, HUGE, TRAIN, MACHINE).needed_gib
+    more = choose(AUTO, HUGE, two, MACHINE).needed_gib - one
+    assert more == pytest.approx(directions(HUGE, 64) / GIB, abs=0.02)
+
+
+def test_short_rows_need_what_finding_the_start_takes() -> None:
+    size = Size(30_000_000, 5_000_000, 1_000_000)  # five rows a user or item
+    matrix_and_factors = 30_000_000 * 16 + 6_000_000 * (8 + 64 * 4)
+    assert needed(size, 64) - GIB // 2 > 1.6 * matrix_and_factors
 
 
 def test_one_row_more_than_fits_goes_to_the_cluster() -> None:
