@@ -110,4 +110,4 @@ def _settle(
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
-    return cast("pa.RecordBatchReader", connection.execute(sql).to_arrow_reader(_ROWS))
+    return cast("pa.RecordBatchReader", connection.sql(sql).to_arrow_reader(_ROWS))
