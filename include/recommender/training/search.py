@@ -26,7 +26,6 @@ from recommender import config
 from recommender.interactions import Interactions
 from recommender.models import Als
 from recommender.models.als import Factors
-from recommender.training.pruning import FIRST_JUDGED, far_behind
 
 if TYPE_CHECKING:
     import optuna
@@ -34,10 +33,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE = (
-    1  # from singular vectors recall rises to its best and falls: one lower one is the trend
-)
-# This share of the trials looks everywhere before TPE has something to learn from.
+# A trial is judged from here on: started from singular vectors, a fit is near its end by then.
+_FIRST_JUDGED = 2
+# From there recall rises to its best and falls: one lower checkpoint is the trend.
+_PATIENCE = 1
+# This share of the trials, in whole batches, looks everywhere before TPE has something to learn from.
 _EXPLORED = 0.4
 # Roberts' R4: powers of the root of x^5 = x + 1, of lowest discrepancy in four dimensions.
 _STEPS = 1.1673039782614187 ** -np.arange(1.0, 5.0)
@@ -112,7 +112,7 @@ def search(
         keep: stores the trials after every batch.
         workers: trials run at the same time; any number gives the same trials.
     """
-    study, trials = _study(space), list(done)
+    study, trials = _study(), list(done)
     for trial in trials:
         _add(study, trial, space)
     began = time.monotonic()
@@ -123,7 +123,7 @@ def search(
                     f"search: {space.minutes:g} minutes are over after {len(trials)} trials"
                 )
                 break
-            trials += _batch(study, run_trial, start, space, seed, len(trials), workers)
+            trials += _batch(study, run_trial, start, space, seed, trials, workers)
             keep(trials)
             _report(trials, len(done), space, began)
     return trials
@@ -189,7 +189,7 @@ def checkpoints(iterations: int) -> frozenset[int]:
     A step of a half: recall changes fast at first and hardly later, and on data with many users a
     measurement costs as much as an iteration.
     """
-    planned, step = {iterations}, FIRST_JUDGED
+    planned, step = {iterations}, _FIRST_JUDGED
     while step < iterations:
         planned.add(step)
         step = math.ceil(step * 1.5)
@@ -202,11 +202,11 @@ def _falling(recalls: Sequence[float]) -> bool:
     return max(newest) < max(earlier, default=0.0)
 
 
-def _study(space: config.Search) -> optuna.Study:
+def _study() -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # its own lines would repeat ours
-    return optuna.create_study(direction="maximize", pruner=far_behind(space.prune_below))
+    return optuna.create_study(direction="maximize")
 
 
 def _batch(
@@ -215,46 +215,45 @@ def _batch(
     start: config.Als,
     space: config.Search,
     seed: int,
-    number: int,
+    before: Sequence[Trial],
     workers: int,
 ) -> list[Trial]:
-    """Propose and run the trials from ``number`` on that go side by side."""
-    if number == 0:
+    """Propose and run the trials after those ``before`` that go side by side."""
+    number = len(before)
+    if not number:
         # Alone: it sets the bar. It may ask for more iterations than a trial gets, never for fewer.
         longest = max(start.iterations, space.max_iterations)
         return [run_trial(start.model_copy(update={"iterations": longest}), lambda *_: False)]
-    study.sampler = _sampler(space, seed, number)
+    study.sampler = _sampler(seed, number)
     size = min(space.parallel, space.trials - number)
-    for place in range(number, min(number + size, _explored(space))):
-        study.enqueue_trial(_spread(space, seed, place))
+    if number < math.ceil(_EXPLORED * space.trials):
+        for place in range(number, number + size):
+            study.enqueue_trial(_spread(space, seed, place))
     asked = [study.ask(_distributions(space)) for _ in range(size)]
+    # By those before only: no trial of a batch is judged by another. Optuna's median pruner would
+    # stop half of the trials once TPE has found the good corner, where all are close to each other.
+    bar = space.prune_below * best(before).recall
+
+    def hopeless(iteration: int, recall: float) -> bool:
+        return iteration >= _FIRST_JUDGED and recall < bar
 
     def run(trial: optuna.Trial) -> Trial:
-        def hopeless(iteration: int, recall: float) -> bool:
-            trial.report(recall, iteration)
-            return trial.should_prune()
-
         found = run_trial(_setting(start, space, trial.params), hopeless)
         return Trial(**{**vars(found), "params": dict(trial.params)})
 
     with ThreadPoolExecutor(min(size, workers)) as pool:
         found = list(pool.map(run, asked))
-    # Told only now, so that no trial of the batch is judged by another.
     for trial, result in zip(asked, found, strict=True):
         study.tell(trial, result.recall)
     return found
 
 
-def _sampler(space: config.Search, seed: int, number: int) -> optuna.samplers.BaseSampler:
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     """Return TPE with a seed of its own for each batch: no state to lose in an interruption."""
     import optuna
 
     drawn = np.random.SeedSequence([seed, number]).generate_state(1)[0]
-    return optuna.samplers.TPESampler(seed=int(drawn), n_startup_trials=_explored(space))
-
-
-def _explored(space: config.Search) -> int:
-    return math.ceil(_EXPLORED * space.trials)
+    return optuna.samplers.TPESampler(seed=int(drawn), n_startup_trials=1)
 
 
 def _spread(space: config.Search, seed: int, place: int) -> dict[str, Any]:

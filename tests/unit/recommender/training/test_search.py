@@ -132,11 +132,18 @@ def test_only_judged_trials_far_behind_the_best_are_pruned() -> None:
 
     space = SPACE.model_copy(update={"parallel": 1, "prune_below": 0.9})
     search.search(run, START, space, seed=1)
-    # The start was not proposed by Optuna, so the first of the others sets its bar.
-    judged = {(recall, pruned) for recall, i, pruned in told if i == 2}
     assert {pruned for _, i, pruned in told if i == 1} == {False}
-    assert (0.46, True) not in judged
-    assert (0.4, True) in judged
+    judged = {(recall, pruned) for recall, i, pruned in told if i == 2}
+    assert judged == {(0.46, False), (0.4, True)}
+
+
+def test_a_batch_that_begins_with_exploring_explores() -> None:
+    """Of 16 trials the start and three pairs look everywhere."""
+    trials = search.search(bowl, START, SPACE, seed=1)
+    spread = [search._spread(SPACE, 1, place) for place in range(1, 16)]
+    assert [t.params == point for t, point in zip(trials[1:], spread, strict=True)] == (
+        [True] * 6 + [False] * 9
+    )
 
 
 def test_an_interrupted_search_ends_as_an_uninterrupted_one() -> None:
