@@ -2,9 +2,10 @@
 
 Generated data of Gowalla's size (see ``taste.py``). All fit the same objective, where they can: alpha
 10, regularization 10, unobserved 1, 16 iterations. Plain calls get the finished matrix; ours starts
-from interactions. Every number of seconds is the median of the repeats, which take turns, so that a
-ratio compares neighbours in time. irspack takes part if it is installed: it is no dependency
-(docs/decisions/0023).
+from interactions. The repeats take turns, every second round backwards; seconds are their medians, and
+a ratio is the median of the rounds' ratios, as each compares neighbours in time: a shared machine's
+speed may change by half within a minute. irspack takes part if it is installed: it is no
+dependency (docs/decisions/0023).
 
     PYTHONPATH=include python benchmarks/engines.py
     PYTHONPATH=include python benchmarks/engines.py --engines implicit spark --factors 64 --repeats 1
@@ -191,17 +192,17 @@ def _compare(
         seconds = {name: times for name, times in seconds.items() if "irspack" not in name}
     if "pyspark.ml, plain, exponent 1" in seconds:
         _session()
-    for _ in range(repeats):
-        for name in seconds:
+    for number in range(repeats):
+        for name in list(seconds)[:: -1 if number % 2 else 1]:
             began = time.perf_counter()
             factors = fits[name](fit, als)
             seconds[name].append(time.perf_counter() - began)
             recall.setdefault(name, _recall(factors, fit, held))
-    median = {name: float(np.median(times)) for name, times in seconds.items()}
-    first = median.get("implicit, plain", float("nan"))
-    for name, took in median.items():
+    plain = np.array(seconds.get("implicit, plain", np.nan))
+    for name, times in seconds.items():
+        ratio = np.median(np.array(times) / plain)
         print(
-            f"| {name} | {als.factors} | {took:.2f} | {took / first:.2f} | {recall[name]:.4f} |",
+            f"| {name} | {als.factors} | {np.median(times):.2f} | {ratio:.2f} | {recall[name]:.4f} |",
             flush=True,
         )
 

@@ -127,8 +127,11 @@ def index_type(rows: int) -> type[np.int32 | np.int64]:
 def user_blocks(indptr: Index) -> Iterator[tuple[slice, slice]]:
     """Cut a CSR layout into (users, their rows) of some hundred thousand rows, one user at least."""
     users, first = len(indptr) - 1, 0
+    rows = indptr[-1]
     while first < users:
-        full = int(np.searchsorted(indptr, indptr[first] + _BATCH_ROWS, side="right")) - 1
+        # Within the type of the index: int32 may be full to the last row.
+        end = indptr[first] + min(_BATCH_ROWS, int(rows - indptr[first]))
+        full = int(np.searchsorted(indptr, end, side="right")) - 1
         last = min(users, max(first + 1, full))
         yield slice(first, last), slice(int(indptr[first]), int(indptr[last]))
         first = last

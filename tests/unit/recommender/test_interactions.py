@@ -115,3 +115,11 @@ def test_reading_in_small_batches_gives_the_rows_of_one_batch(
     expected = rows(*drawn)
     for name in ("indptr", "items", "confidence", "timestamp"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_blocks_of_users_end_where_the_index_does() -> None:
+    """The end of a block of rows would lie beyond int32; many users of few rows are still one block."""
+    last = np.iinfo(np.int32).max
+    indptr = np.concatenate([[0], np.arange(last - 1000, last + 1)]).astype(np.int32)
+    blocks = [(u.start, u.stop, r.start, r.stop) for u, r in interactions.user_blocks(indptr)]
+    assert blocks == [(0, 1, 0, last - 1000), (1, 1001, last - 1000, last)]

@@ -30,8 +30,9 @@ class Loss:
 
     def __init__(self, weights: csr_matrix, als: Als, seed: int, factor: float = 1.0) -> None:
         self.als, self.pairs = als, weights.shape[0] * weights.shape[1]
-        self.user_penalty = _penalty(np.diff(weights.indptr), als)
-        self.item_penalty = _penalty(np.bincount(weights.indices, minlength=weights.shape[1]), als)
+        self.user_penalty = _Penalty(np.diff(weights.indptr), als)
+        of_items = np.bincount(weights.indices, minlength=weights.shape[1])
+        self.item_penalty = _Penalty(of_items, als)
         stored = weights.nnz
         wanted = min(stored, max(1, _SAMPLED // als.factors))
         if wanted < stored:
@@ -46,18 +47,26 @@ class Loss:
     def __call__(self, factors: Factors) -> float:
         """Return the objective per pair of user and item; exact where all observed pairs are taken."""
         users, items = factors
-        score = np.einsum("nf,nf->n", users[self.users], items[self.items], dtype=np.float64)
+        score = np.einsum("nf,nf->n", users[self.users], items[self.items]).astype(np.float64)
         observed = self.als.alpha * self.r * (1 - score) ** 2 - self.als.unobserved * score**2
-        everywhere = self.als.unobserved * np.vdot(users.T @ users, items.T @ items)
-        penalty = self.user_penalty @ _squares(users) + self.item_penalty @ _squares(items)
+        grams = users.T @ users, items.T @ items
+        everywhere = self.als.unobserved * np.vdot(*grams)
+        penalty = self.user_penalty.of(users, grams[0]) + self.item_penalty.of(items, grams[1])
         total: float = self.scale * observed.sum() + everywhere + penalty
         return float(total / self.pairs)
 
 
-def _penalty(counts: npt.NDArray[np.integer], als: Als) -> npt.NDArray[np.float64]:
-    powers = counts.astype(np.float64) ** als.frequency_exponent
-    return np.asarray(als.regularization * powers, dtype=np.float64)
+class _Penalty:
+    """Sum up the squares of factors, each row's weighted with a power of its number of entries."""
 
+    def __init__(self, counts: npt.NDArray[np.integer], als: Als) -> None:
+        self.regularization = als.regularization
+        self.powers = (
+            counts.astype(np.float64) ** als.frequency_exponent if als.frequency_exponent else None
+        )
 
-def _squares(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    return np.asarray(np.einsum("nf,nf->n", rows, rows), dtype=np.float64)
+    def of(self, rows: npt.NDArray[np.float32], gram: npt.NDArray[np.float32]) -> float:
+        """Return the penalty of factors; without powers the squares' sum lies on the diagonal."""
+        if self.powers is None:
+            return float(self.regularization * np.trace(gram, dtype=np.float64))
+        return float(self.regularization * (self.powers @ np.einsum("nf,nf->n", rows, rows)))
