@@ -172,7 +172,8 @@ class Train(Settings):
     not fit there; ``auto`` chooses between them by the size of the data."""
 
     als: Als = Als()
-    """The setting of ``implicit`` to start from, or to use as it is when ``search`` is null."""
+    """The setting of ``implicit`` to start from, or to use as it is when ``search`` is null; but a fit that
+    goes on from the champion's factors has ``warm_iterations`` in place of its ``iterations``."""
 
     distributed: Als = Als(regularization=1.0, frequency_exponent=1.0)
     """The setting of ``spark``: its penalty grows with a row, so it needs one of its own.

@@ -64,8 +64,11 @@ class Engine(Protocol):
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Compute a frame now, forget how, and count it: a loop's plan does not grow."""
 
-    def small(self, frame: DataFrame) -> DataFrame:
-        """Say of a frame to be joined that all of it fits wherever the other side's rows are."""
+    def small(self, frame: DataFrame, rows: int) -> DataFrame:
+        """Say of a frame of integers to be joined how many rows it has at most.
+
+        A few are brought to wherever the other side's rows are.
+        """
 
     def key(self, text: Column, salt: int) -> Column:
         """Hash a text to an int64; equal in all rows, different for nearly all texts."""

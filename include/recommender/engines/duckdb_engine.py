@@ -189,7 +189,7 @@ class DuckDbEngine:
         kept = self.keep(frame)
         return kept, int(kept.count())
 
-    def small(self, frame: DataFrame) -> DataFrame:
+    def small(self, frame: DataFrame, rows: int) -> DataFrame:  # noqa: ARG002
         """Do nothing: all is in one place."""
         return frame
 

@@ -34,6 +34,9 @@ from recommender.storage import FileInfo
 _PARTITION_BITS = 33
 _ROW = "row"
 
+# Rows of a key and an index that are sent to every executor: some 30 MB there.
+_BROADCAST_ROWS = 500_000
+
 # Smaller gzips are parsed before a shuffle would have spread them.
 _SPREAD_BYTES = 16 << 20
 
@@ -98,9 +101,9 @@ class SparkEngine:
         """Checkpoint."""
         return spark_session.cut_lineage(frame)
 
-    def small(self, frame: DataFrame) -> DataFrame:
-        """Broadcast it; what Spark estimates of it may be far too much."""
-        return F.broadcast(frame)
+    def small(self, frame: DataFrame, rows: int) -> DataFrame:
+        """Broadcast it if it is; what Spark estimates of it may be far too much."""
+        return F.broadcast(frame) if rows <= _BROADCAST_ROWS else frame
 
     def key(self, text: Column, salt: int) -> Column:
         """Use Spark's own hash of 64 bits."""

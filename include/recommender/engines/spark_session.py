@@ -19,6 +19,18 @@ SETTINGS = {
     "spark.sql.ansi.enabled": "false",
     # Joins and partition counts adapt to the sizes found; also joins skewed by popular items.
     "spark.sql.adaptive.enabled": "true",
+    # Up to 200 partitions (the default) a task opens a file for each of them: at 150, 22,500 files a
+    # shuffle, which took ten times as long as their rows. Beyond this number it sorts them into one.
+    "spark.shuffle.sort.bypassMergeThreshold": "32",
+    # Each aggregation and sort of each task begins by clearing pages of this size. By default they are
+    # a 32nd of the memory, and that took longer than the work of small tasks.
+    "spark.buffer.pageSize": "2m",
+    # A shuffle's parts are merged up to this size, and a join whose smaller side has none above it is
+    # done by hashing: sorting both sides for it takes three times as long.
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "32MB",
+    "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "32MB",
+    # A writer holds a row group; several write at once beside their sorts.
+    "spark.hadoop.parquet.block.size": str(32 * _MIB),
     # Id tables of up to about a million ids are broadcast; 10 MB would hold a third of that.
     "spark.sql.autoBroadcastJoinThreshold": str(32 * _MIB),
     # A damaged or vanished file stops the run; with true its rows would be lost in silence.

@@ -124,7 +124,8 @@ class Job:
         self.stages = profiling.Stages()
         parsed, tally = self._read(latest_allowed)
         cuts, windowed, calendar, keyed = self._split(parsed, tally)
-        supported, users, items = self._support(windowed, keyed)
+        fit = fit_pairs(windowed, calendar.windows[VALIDATION])
+        supported, users, items = self._support(fit, keyed)
         encoded = self.engine.keep(encode(windowed, users, items))
         windows = profiling.window_facts(encoded)
         cold = profiling.cold_facts(encoded, calendar.windows)
@@ -231,12 +232,11 @@ class Job:
             raise EmptyDatasetError(message)
         return cuts, windowed, calendar, keyed
 
-    def _support(self, windowed: DataFrame, keyed: Keyed) -> tuple[Supported, Ids, Ids]:
+    def _support(self, fit: DataFrame, keyed: Keyed) -> tuple[Supported, Ids, Ids]:
         """Apply the minimum support to the fit rows and number who is left."""
         settings = self.settings
-        fit = fit_pairs(windowed)
         supported = minimum_support(
-            fit, settings.min_user_interactions, settings.min_item_interactions
+            fit, settings.min_user_interactions, settings.min_item_interactions, keyed.n_items
         )
         self.stages.add("fit pairs", supported.before)
         self.stages.add("fit pairs supported", supported.after)

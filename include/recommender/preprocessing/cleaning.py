@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 # nothing downstream needs the last of them.
 MAX_ROUNDS = 50
 
-# Keys sent to every executor: 20 MB of ids. Spark would guess their number from that of all pairs.
-_BROADCAST_ROWS = 500_000
-
 
 def deduplicate(windowed: DataFrame) -> DataFrame:
     """Keep one row per window, user and item: the latest time, the strongest confidence.
@@ -55,7 +52,9 @@ class Supported:
     stable: bool
 
 
-def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Supported:
+def minimum_support(
+    pairs: DataFrame, min_items: int, min_users: int, all_items: int
+) -> Supported:
     """Drop users with too few distinct items and items with too few distinct users, repeatedly.
 
     The result is the largest set in which every user has ``min_items`` items and every item
@@ -66,6 +65,7 @@ def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Support
         pairs: distinct (user_id, item_id) that may be fitted on; the test window's must not count.
         min_items: distinct items that a user needs.
         min_users: distinct users that an item needs.
+        all_items: how many items there are at most.
     """
     pairs, before = engines.current().settle(pairs)
     left, removed = before, before
@@ -74,9 +74,9 @@ def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Support
         found = left
         # What falls below the minimum has just lost a partner. That bounds how many items do, and
         # each of them takes fewer than min_users pairs along, which bounds the users in turn.
-        few = removed * max(1, min_users - 1) <= _BROADCAST_ROWS
-        rest = _drop_rare(pairs, c.ITEM_ID, min_users, few=few)
-        rest = _drop_rare(rest, c.USER_ID, min_items, few=few)
+        most = removed * max(1, min_users - 1)
+        rest = _drop_rare(pairs, c.ITEM_ID, min_users, min(most, all_items))
+        rest = _drop_rare(rest, c.USER_ID, min_items, most)
         settled, left = engines.current().settle(rest)
         engines.current().release(pairs)
         pairs = settled
@@ -88,14 +88,14 @@ def minimum_support(pairs: DataFrame, min_items: int, min_users: int) -> Support
     return Supported(pairs, before, left, MAX_ROUNDS, stable=False)
 
 
-def _drop_rare(pairs: DataFrame, key: str, minimum: int, *, few: bool) -> DataFrame:
+def _drop_rare(pairs: DataFrame, key: str, minimum: int, most: int) -> DataFrame:
     """Drop the pairs whose key occurs too seldom; pairs are distinct, so rows are partners.
 
-    The rare keys are joined rather than the frequent ones: from the second round on they are few,
-    and pairs then stay where they are, those of a user or item with very many among them.
+    The rare keys, ``most`` at most, are joined rather than the frequent ones: from the second round on
+    they are few, and pairs then stay where they are, those of a user or item with very many among them.
     """
     if minimum <= 1:
         return pairs
     counts = pairs.groupBy(key).agg(F.count(F.lit(1)).alias("n"))
     rare = counts.filter(F.col("n") < minimum).select(key)
-    return pairs.join(engines.current().small(rare) if few else rare, key, "left_anti")
+    return pairs.join(engines.current().small(rare, most), key, "left_anti")

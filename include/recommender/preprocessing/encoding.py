@@ -53,11 +53,13 @@ class Keyed:
         rows: the interactions; user_id and item_id are int64 keys.
         users: (key, user_id) of all of them, kept.
         items: (key, item_id) of all of them, kept.
+        n_items: number of the items.
     """
 
     rows: DataFrame
     users: DataFrame
     items: DataFrame
+    n_items: int
 
     def release(self) -> None:
         """Free the tables."""
@@ -72,7 +74,7 @@ def shorten(interactions: DataFrame) -> Keyed:
         interactions: user_id, item_id and others.
     """
     sides = (c.USER_ID, c.ITEM_ID)
-    (users, by_user), (items, by_item) = _both(
+    (users, by_user, _), (items, by_item, n_items) = _both(
         lambda: _keys(interactions, c.USER_ID), lambda: _keys(interactions, c.ITEM_ID)
     )
     others = [name for name in interactions.columns if name not in sides]
@@ -81,11 +83,11 @@ def shorten(interactions: DataFrame) -> Keyed:
         key(F.col(name), salt).alias(name)
         for name, salt in zip(sides, (by_user, by_item), strict=True)
     ]
-    return Keyed(interactions.select(*keys, *others), users, items)
+    return Keyed(interactions.select(*keys, *others), users, items, n_items)
 
 
-def _keys(interactions: DataFrame, id_column: str) -> tuple[DataFrame, int]:
-    """Return (key, id) of all distinct ids, kept, and the salt with which no two share a key.
+def _keys(interactions: DataFrame, id_column: str) -> tuple[DataFrame, int, int]:
+    """Return (key, id) of all distinct ids, kept, the salt with which no two share a key, and their number.
 
     Raises:
         BadDataError: none of the salts does; the ids were made to collide.
@@ -95,8 +97,9 @@ def _keys(interactions: DataFrame, id_column: str) -> tuple[DataFrame, int]:
     for salt in range(_SALTS):
         key = engine.key(F.col(id_column), salt).alias(KEY)
         table = engine.keep(ids.select(key, id_column))
-        if table.count() == table.select(KEY).distinct().count():
-            return table, salt
+        found = int(table.count())
+        if found == table.select(KEY).distinct().count():
+            return table, salt, found
         engine.release(table)
         logger.warning(
             "two of the snapshot's %ss share a key with salt %d: the next", id_column, salt
@@ -150,8 +153,9 @@ def encode(windowed: DataFrame, users: Ids, items: Ids) -> DataFrame:
         window, user, item, confidence, timestamp, user_id, item_id; ``user`` (``item``) is null
         where the id is unknown, ``user_id`` (``item_id``), a key, where it is known.
     """
-    by_user = users.table.select(c.USER, F.col(KEY).alias(c.USER_ID))
-    by_item = items.table.select(c.ITEM, F.col(KEY).alias(c.ITEM_ID))
+    small = engines.current().small
+    by_user = small(users.table.select(c.USER, F.col(KEY).alias(c.USER_ID)), users.count)
+    by_item = small(items.table.select(c.ITEM, F.col(KEY).alias(c.ITEM_ID)), items.count)
     joined = windowed.join(by_user, c.USER_ID, "left").join(by_item, c.ITEM_ID, "left")
     return joined.select(
         WINDOW,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recommender import columns as c
+from recommender import engines
 from recommender.config import Preprocess
 from recommender.engines import F
 from recommender.schemas import TEST, TRAIN, VALIDATION, WINDOW
@@ -51,7 +52,7 @@ def assign_windows(interactions: DataFrame, cuts: Cuts) -> DataFrame:
     return interactions.withColumn(WINDOW, window)
 
 
-def fit_pairs(windowed: DataFrame) -> DataFrame:
+def fit_pairs(windowed: DataFrame, validation_rows: int) -> DataFrame:
     """Give the distinct (user_id, item_id) that may be fitted on: of training and validation.
 
     A window holds a pair once, so only one that is in both is there twice. The short window is looked
@@ -59,9 +60,11 @@ def fit_pairs(windowed: DataFrame) -> DataFrame:
 
     Args:
         windowed: rows with a window, distinct by window, user and item.
+        validation_rows: how many of them are the short window's.
     """
     training, validation = (
         windowed.filter(F.col(WINDOW) == window).select(c.USER_ID, c.ITEM_ID)
         for window in (TRAIN, VALIDATION)
     )
-    return training.join(validation, [c.USER_ID, c.ITEM_ID], "left_anti").unionByName(validation)
+    known = engines.current().small(validation, validation_rows)
+    return training.join(known, [c.USER_ID, c.ITEM_ID], "left_anti").unionByName(validation)
