@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from recommender.config import Preprocess
-from recommender.engines import Engine, at_work
+from recommender.engines import Engine, at_work, spark_engine
 from recommender.engines.spark_engine import SparkEngine
 from recommender.errors import BadDataError
 from recommender.preprocessing import profiling
@@ -61,12 +63,30 @@ def test_repurchase_in_the_test_window_stays_in_training_as_well(engine: Engine)
 def test_minimum_support_goes_on_until_nothing_falls(engine: Engine) -> None:
     # c has one item only; without c, item z has one user; without z, b has one item; and so on.
     frame = _pairs(engine, "ax", "ay", "bx", "by", "cz", "bz", "dx", "dz")
-    supported = minimum_support(frame, min_items=2, min_users=2)
+    supported = minimum_support(frame, min_items=2, min_users=2, all_items=3)
     left = {r["user_id"] + r["item_id"] for r in supported.pairs.collect()}
     assert left == {"ax", "ay", "bx", "by", "bz", "dx", "dz"}
     assert (supported.before, supported.after, supported.stable) == (8, 7, True)
     chain = _pairs(engine, "ax", "bx", "by", "cy", "cz", "dz", "dw")
-    assert minimum_support(chain, min_items=2, min_users=2).after == 0
+    assert minimum_support(chain, min_items=2, min_users=2, all_items=4).after == 0
+
+
+def test_what_is_settled_on_spark_is_a_plan_of_its_own_and_leaves_no_file(
+    spark: SparkSession,
+) -> None:
+    """A loop's plan would double in each round, and its files would fill the disk."""
+    engine = SparkEngine(spark)
+    frame = spark.range(1000).filter("id % 7 = 3")
+    settled, rows = engine.settle(frame)
+    again, _ = engine.settle(settled.filter("id > 500"))
+    assert rows == 143
+    assert [r["id"] for r in again.orderBy("id").limit(2).collect()] == [507, 514]
+    files = again.inputFiles()
+    assert files
+    assert not set(files) & set(settled.inputFiles())
+    engine.release(settled)
+    engine.release(again)
+    assert not any(Path(urlparse(file).path).exists() for file in files)
 
 
 def test_a_pair_of_both_windows_counts_once_towards_support(engine: Engine) -> None:
@@ -75,9 +95,9 @@ def test_a_pair_of_both_windows_counts_once_towards_support(engine: Engine) -> N
         ("a", "x", 10, 1.0), ("a", "x", 20, 1.0), ("a", "x", 150, 1.0), ("b", "x", 160, 1.0),
         ("b", "y", 250, 1.0),
     )  # fmt: skip
-    fit = fit_pairs(deduplicate(assign_windows(frame, CUTS)))
+    fit = fit_pairs(deduplicate(assign_windows(frame, CUTS)), validation_rows=2)
     assert sorted(r["user_id"] + r["item_id"] for r in fit.collect()) == ["ax", "bx"]
-    assert minimum_support(fit, min_items=2, min_users=1).after == 0
+    assert minimum_support(fit, min_items=2, min_users=1, all_items=1).after == 0
 
 
 def test_test_window_gives_neither_ids_nor_support(engine: Engine) -> None:
@@ -88,7 +108,7 @@ def test_test_window_gives_neither_ids_nor_support(engine: Engine) -> None:
     )  # fmt: skip
     keyed = shorten(frame)
     windowed = deduplicate(assign_windows(keyed.rows, CUTS))
-    supported = minimum_support(fit_pairs(windowed), 1, 2)
+    supported = minimum_support(fit_pairs(windowed, 1), 1, 2, keyed.n_items)
     assert supported.after == 2
     users, items = user_and_item_ids(supported.pairs, keyed)
     assert [r["item_id"] for r in items.table.collect()] == ["x"]
@@ -144,7 +164,7 @@ def test_rows_of_unknown_users_or_items_are_counted_not_encoded(engine: Engine) 
     )  # fmt: skip
     keyed = shorten(frame)
     windowed = deduplicate(assign_windows(keyed.rows, CUTS))
-    encoded = encode(windowed, *user_and_item_ids(fit_pairs(windowed), keyed))
+    encoded = encode(windowed, *user_and_item_ids(fit_pairs(windowed, 1), keyed))
     rows = profiling.calendar(windowed).windows
     assert rows == {"train": 2, "validation": 1, "test": 4}
     cold = profiling.cold_facts(encoded, rows)
@@ -200,13 +220,16 @@ def _largest_shares(spark: SparkSession, first: int) -> list[float]:
 
 @pytest.mark.parametrize("broadcast", [True, False])
 def test_a_user_and_an_item_with_a_third_of_the_rows_make_no_task_run_alone(
-    spark: SparkSession, *, broadcast: bool
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, *, broadcast: bool
 ) -> None:
     settings = {
         "spark.sql.shuffle.partitions": "8",
         "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        # A file a task: kilobytes are not packed together here, as gigabytes would not be either.
+        "spark.sql.files.openCostInBytes": "1GB",
     }
     if not broadcast:  # as with too many ids; what is skewed is told in kilobytes here
+        monkeypatch.setattr(spark_engine, "_BROADCAST_ROWS", 0)
         settings |= {
             "spark.sql.autoBroadcastJoinThreshold": "-1",
             "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "4KB",
@@ -222,7 +245,8 @@ def test_a_user_and_an_item_with_a_third_of_the_rows_make_no_task_run_alone(
             frame = at.frame(_skewed(20_000), PARSED).repartition(8)
             keyed = shorten(frame)
             windowed = at.keep(deduplicate(assign_windows(keyed.rows, CUTS)))
-            supported = minimum_support(fit_pairs(windowed), 2, 2)
+            fit = fit_pairs(windowed, profiling.calendar(windowed).windows["validation"])
+            supported = minimum_support(fit, 2, 2, keyed.n_items)
             users, items = user_and_item_ids(supported.pairs, keyed)
             encoded = at.keep(encode(windowed, users, items))
             facts = profiling.window_facts(encoded)

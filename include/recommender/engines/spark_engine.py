@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import chain
+from functools import cached_property, partial
+from itertools import chain, count
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
@@ -34,8 +36,8 @@ from recommender.storage import FileInfo
 _PARTITION_BITS = 33
 _ROW = "row"
 
-# Rows of a key and an index that are sent to every executor: some 30 MB there.
-_BROADCAST_ROWS = 500_000
+# Rows of a key and an index that are sent to every executor: some 70 MB there.
+_BROADCAST_ROWS = 1_000_000
 
 # Smaller gzips are parsed before a shuffle would have spread them.
 _SPREAD_BYTES = 16 << 20
@@ -53,6 +55,8 @@ class SparkEngine:
 
     def __init__(self, session: SparkSession) -> None:
         self.session = session
+        self._numbers = count()
+        self._settled: dict[int, tuple[DataFrame, str]] = {}
 
     def frame(self, rows: Sequence[tuple[Any, ...]], schema: Schema) -> DataFrame:
         """Make a small frame of rows at hand."""
@@ -94,15 +98,46 @@ class SparkEngine:
         return frame.persist(StorageLevel.MEMORY_AND_DISK)
 
     def release(self, frame: DataFrame) -> None:
-        """Free what ``keep`` holds."""
-        frame.unpersist()
+        """Free what ``keep`` or ``settle`` holds."""
+        if id(frame) in self._settled:
+            _, uri = self._settled.pop(id(frame))
+            self._delete(uri)
+        else:
+            frame.unpersist()
 
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
-        """Checkpoint."""
-        return spark_session.cut_lineage(frame)
+        """Write Parquet and read it again.
+
+        A checkpoint would hold rows as objects, some 70 bytes for two keys, in the memory that the next
+        step wants; on HDFS the files are replicated as well, so a lost executor (Spot) costs nothing.
+        """
+        uri = f"{self._scratch}/settled-{next(self._numbers)}"
+        frame.write.parquet(uri)
+        settled = self.session.read.schema(frame.schema).parquet(uri)
+        self._settled[id(settled)] = (settled, uri)
+        return settled, settled.count()
+
+    @cached_property
+    def _scratch(self) -> str:
+        """Return a directory that every executor sees, which goes with the cluster or the process."""
+        if spark_session.has_hdfs(self.session):
+            return f"hdfs:///tmp/recommender-{self.session.sparkContext.applicationId}"
+        self._directory = tempfile.TemporaryDirectory(prefix="recsys-spark-")
+        return Path(self._directory.name).as_uri()
+
+    def _delete(self, uri: str) -> None:
+        java: Any = self.session.sparkContext
+        path = java._jvm.org.apache.hadoop.fs.Path(uri)
+        path.getFileSystem(java._jsc.hadoopConfiguration()).delete(path, True)
 
     def small(self, frame: DataFrame, rows: int) -> DataFrame:
-        """Broadcast it if it is; what Spark estimates of it may be far too much."""
+        """Broadcast it if it is; what Spark estimates of it may be far too much.
+
+        If it may not be, it is computed on its own: then its size is known, and Spark splits the skewed
+        part of a join only if both sides come from shuffles without any work in between.
+        """
+        if rows > _BROADCAST_ROWS:
+            frame, rows = self.settle(frame)
         return F.broadcast(frame) if rows <= _BROADCAST_ROWS else frame
 
     def key(self, text: Column, salt: int) -> Column:

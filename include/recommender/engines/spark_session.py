@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 _MIB = 1 << 20
 
@@ -31,8 +31,9 @@ SETTINGS = {
     "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "32MB",
     # A writer holds a row group; several write at once beside their sorts.
     "spark.hadoop.parquet.block.size": str(32 * _MIB),
-    # Id tables of up to about a million ids are broadcast; 10 MB would hold a third of that.
-    "spark.sql.autoBroadcastJoinThreshold": str(32 * _MIB),
+    # By files' sizes no more than a million keys are broadcast: their hash table takes ten times as much.
+    # What is known to be few says so itself.
+    "spark.sql.autoBroadcastJoinThreshold": str(8 * _MIB),
     # A damaged or vanished file stops the run; with true its rows would be lost in silence.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
@@ -90,28 +91,15 @@ def size_shuffles(spark: SparkSession, text_bytes: int) -> int:
     return wanted
 
 
-def cut_lineage(frame: DataFrame) -> tuple[DataFrame, int]:
-    """Compute a frame now and forget how, so that a loop's plan does not grow; count it as well.
-
-    On a cluster with HDFS the rows are replicated, so that a lost executor (Spot) costs nothing;
-    on one machine they stay in the only executor.
-    """
-    # Not eager: the count is the first action and stores the rows as it passes, one job for both.
-    if frame.sparkSession.sparkContext.getCheckpointDir() is None:
-        cut = frame.localCheckpoint(eager=False)
-        return cut, cut.count()
-    # A reliable checkpoint computes its input a second time unless it is kept.
-    kept = frame.persist()
-    cut = kept.checkpoint(eager=False)
-    rows = cut.count()
-    kept.unpersist()
-    return cut, rows
+def has_hdfs(spark: SparkSession) -> bool:
+    """Tell a cluster with a file system of its own from one machine."""
+    # Hadoop's configuration has no public Python face.
+    file_system = spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS", "")
+    return str(file_system).startswith("hdfs:")
 
 
 def _set_checkpoint_directory(spark: SparkSession) -> None:
     """Use the cluster's HDFS for checkpoints; it disappears with the transient cluster."""
     context = spark.sparkContext
-    # Hadoop's configuration has no public Python face.
-    file_system = context._jsc.hadoopConfiguration().get("fs.defaultFS", "")
-    if str(file_system).startswith("hdfs:") and context.getCheckpointDir() is None:
+    if has_hdfs(spark) and context.getCheckpointDir() is None:
         context.setCheckpointDir("/tmp/recommender-checkpoints")  # noqa: S108 - HDFS's own /tmp

@@ -117,7 +117,7 @@ def training(
         one.set_xlabel("trial")
     for one in axes:
         one.grid(axis="y")
-        one.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        one.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
     parts = [f"validation recall over {len(curve)} checkpoints"] if curve else []
     parts += [f"training loss over {len(loss)} iterations"] if loss else []
     parts += [f"what {len(trials)} trials reached"] if trials else []
