@@ -81,7 +81,9 @@ def test_a_partition_without_a_line_gives_none(compiled: Compiled) -> None:
 
 
 def test_a_line_of_several_megabytes_is_read(compiled: Compiled) -> None:
-    long = json.dumps({"user_id": "u", "item_id": "i", "timestamp": 1500000000, "x": "y" * 8_000_000})
+    long = json.dumps(
+        {"user_id": "u", "item_id": "i", "timestamp": 1500000000, "x": "y" * 8_000_000}
+    )
     rows = _read(compiled, [GOOD, long.encode(), long.encode()[:-1]])
     assert [row["reason"] for row in rows] == [None, None, "not_json"]
     assert rows[2]["raw"] == long[:-1]
@@ -94,6 +96,10 @@ def test_a_worker_imports_neither_sqlframe_nor_pyspark() -> None:
         "print(*sorted({name.split('.')[0] for name in sys.modules} & {'sqlframe', 'sqlglot', 'pyspark'}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
     )
     assert done.stdout.strip() == ""

@@ -52,9 +52,7 @@ class Supported:
     stable: bool
 
 
-def minimum_support(
-    pairs: DataFrame, min_items: int, min_users: int, all_items: int
-) -> Supported:
+def minimum_support(pairs: DataFrame, min_items: int, min_users: int, all_items: int) -> Supported:
     """Drop users with too few distinct items and items with too few distinct users, repeatedly.
 
     The result is the largest set in which every user has ``min_items`` items and every item
