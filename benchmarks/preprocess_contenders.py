@@ -183,6 +183,54 @@ def minimal_spark(raw: Path, out: Path) -> None:
     spark.stop()
 
 
+def plain_spark(raw: Path, out: Path) -> None:
+    """Do all of the work with Spark's DataFrames as one writes it down, each round kept and its plan cut."""
+    from pyspark.sql import SparkSession, Window
+    from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
+
+    builder = SparkSession.builder.config("spark.driver.memory", "2g")
+    spark = builder.config("spark.ui.enabled", "false").getOrCreate()
+    schema = "reviewerID string, asin string, unixReviewTime long, verified boolean"
+    rows = (
+        spark.read.schema(schema)
+        .json(str(raw / FILES))
+        .select(
+            F.col("reviewerID").alias("user_id"),
+            F.col("asin").alias("item_id"),
+            F.col("unixReviewTime").alias("timestamp"),
+            F.when(F.col("verified"), 2.0).otherwise(1.0).cast("float").alias("confidence"),
+        )
+    )
+    rows = rows.dropna(subset=["user_id", "item_id", "timestamp"]).persist()
+    fit_until = rows.agg(F.max("timestamp")).collect()[0][0] - HOLDOUT * DAY
+    window = F.when(F.col("timestamp") <= fit_until - VALIDATION * DAY, "train")
+    window = window.when(F.col("timestamp") <= fit_until, "validation").otherwise("test")
+    frame = rows.groupBy(window.alias("window"), "user_id", "item_id")
+    frame = frame.agg(
+        F.max("timestamp").alias("timestamp"), F.max("confidence").alias("confidence")
+    ).persist()
+    pairs = frame.filter("window <> 'test'").select("user_id", "item_id").distinct()
+    before, left = -1, pairs.count()
+    while left != before:
+        before = left
+        for key in ("item_id", "user_id"):
+            often = pairs.groupBy(key).count().filter(F.col("count") >= SUPPORT)
+            pairs = pairs.join(often.select(key), key)
+        pairs = pairs.localCheckpoint()
+        left = pairs.count()
+    for name, index in (("user_id", "user"), ("item_id", "item")):
+        ids = pairs.select(name).distinct()
+        ids = ids.withColumn(index, F.row_number().over(Window.orderBy(name)) - 1).persist()
+        ids.write.parquet(str(out / f"{index}s"))
+        frame = frame.join(ids, name)
+    for which in ("train", "validation", "test"):
+        part = frame.filter(F.col("window") == which).select(
+            "user", "item", "confidence", "timestamp"
+        )
+        part.orderBy("user", "item").write.parquet(str(out / which))
+    spark.stop()
+
+
 def _ours(raw: Path, out: Path, engine: str) -> None:
     """Run the product's own job."""
     from recommender.jobs import preprocess
@@ -215,6 +263,7 @@ CONTENDERS: dict[str, Callable[[Path, Path], None]] = {
         plain_duckdb,
         ours_duckdb,
         minimal_spark,
+        plain_spark,
         ours_spark,
     )
 }

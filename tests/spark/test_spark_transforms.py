@@ -87,6 +87,10 @@ def test_what_is_settled_on_spark_is_a_plan_of_its_own_and_leaves_no_file(
     engine.release(settled)
     engine.release(again)
     assert not any(Path(urlparse(file).path).exists() for file in files)
+    forgotten, _ = engine.settle(frame)
+    files = forgotten.inputFiles()
+    engine.close()
+    assert not any(Path(urlparse(file).path).exists() for file in files)
 
 
 def test_a_pair_of_both_windows_counts_once_towards_support(engine: Engine) -> None:

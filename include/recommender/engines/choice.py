@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from recommender.config import Preprocess
@@ -56,5 +56,5 @@ def start(choice: Choice) -> Iterator[Engine]:
 
     with spark_session.session("preprocess") as session:
         spark_session.size_shuffles(session, choice.text_bytes)
-        with at_work(SparkEngine(session)) as engine:
+        with closing(SparkEngine(session)) as spark, at_work(spark) as engine:
             yield engine

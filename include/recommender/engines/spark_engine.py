@@ -119,11 +119,16 @@ class SparkEngine:
 
     @cached_property
     def _scratch(self) -> str:
-        """Return a directory that every executor sees, which goes with the cluster or the process."""
+        """Return a directory that every executor sees."""
         if spark_session.has_hdfs(self.session):
             return f"hdfs:///tmp/recommender-{self.session.sparkContext.applicationId}"
         self._directory = tempfile.TemporaryDirectory(prefix="recsys-spark-")
         return Path(self._directory.name).as_uri()
+
+    def close(self) -> None:
+        """Delete what was settled and not released."""
+        if "_scratch" in vars(self):
+            self._delete(self._scratch)
 
     def _delete(self, uri: str) -> None:
         java: Any = self.session.sparkContext
