@@ -172,15 +172,11 @@ def main() -> None:
     print(
         f"{OBJECTIVE}\n\n| engine | factors | seconds | against plain implicit | Recall@20 |\n|---|---|---|---|---|"
     )
-    for factors in asked.factors:
-        als = OBJECTIVE.model_copy(update={"factors": factors})
-        _compare(
-            {n: f for e in asked.engines for n, f in ENGINES[e].items()},
-            fit,
-            held,
-            als,
-            asked.repeats,
-        )
+    fits = {name: one for engine in asked.engines for name, one in ENGINES[engine].items()}
+    with _AT_EXIT:
+        for factors in asked.factors:
+            als = OBJECTIVE.model_copy(update={"factors": factors})
+            _compare(fits, fit, held, als, asked.repeats)
 
 
 def _compare(

@@ -104,7 +104,7 @@ class Search(Settings):
 
     prune_below: float = Field(default=0.97, ge=0, le=1)
     """Give a trial up whose recall is below this share of the best one's. Most end after two
-    iterations then, and 24 trials cost eight or nine plain trainings."""
+    iterations then, and 24 trials cost four to nine plain trainings."""
 
     every_days: float = Field(default=7, ge=0)
     """Search widely again once the kept setting is this old; 0 searches widely in every run."""
