@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from py4j.protocol import Py4JNetworkError  # type: ignore[import-untyped]  # py4j has no types
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from recommender.config import Preprocess
-from recommender.engines import Engine, at_work, spark_engine
+from recommender.engines import Engine, at_work, spark_engine, spark_session
 from recommender.engines.spark_engine import SparkEngine
-from recommender.errors import BadDataError
+from recommender.errors import BadDataError, ConfigError
 from recommender.preprocessing import profiling
 from recommender.preprocessing.cleaning import deduplicate, minimum_support
 from recommender.preprocessing.encoding import encode, known, shorten, user_and_item_ids
@@ -83,6 +85,7 @@ def test_what_is_settled_on_spark_is_a_plan_of_its_own_and_leaves_no_file(
     assert [r["id"] for r in again.orderBy("id").limit(2).collect()] == [507, 514]
     files = again.inputFiles()
     assert files
+    assert all(Path(urlparse(file).path).exists() for file in files)
     assert not set(files) & set(settled.inputFiles())
     engine.release(settled)
     engine.release(again)
@@ -91,6 +94,33 @@ def test_what_is_settled_on_spark_is_a_plan_of_its_own_and_leaves_no_file(
     files = forgotten.inputFiles()
     engine.close()
     assert not any(Path(urlparse(file).path).exists() for file in files)
+
+
+def test_a_cluster_without_a_file_system_of_its_own_is_refused(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node would write its part to its own disk, and the driver find its own only."""
+    monkeypatch.setattr(spark.sparkContext, "master", "yarn")
+    with pytest.raises(ConfigError, match=r"expected HDFS .* found none on yarn"):
+        SparkEngine(spark).settle(spark.range(3))
+    monkeypatch.setattr(spark_session, "has_hdfs", lambda _: True)
+    expected = f"hdfs:///tmp/recommender-{spark.sparkContext.applicationId}"
+    assert SparkEngine(spark)._scratch == expected
+
+
+def test_a_file_system_that_has_gone_does_not_hide_why_the_job_failed(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(_self: SparkEngine, _uri: str) -> None:
+        message = "Answer from Java side is empty"
+        raise Py4JNetworkError(message)
+
+    engine = SparkEngine(spark)
+    engine.settle(spark.range(3))
+    monkeypatch.setattr(SparkEngine, "_delete", gone)
+    with pytest.raises(ZeroDivisionError), closing(engine):
+        1 / 0  # noqa: B018 - the first failure
+    assert "is left behind: Answer from Java side is empty" in caplog.text
 
 
 def test_a_pair_of_both_windows_counts_once_towards_support(engine: Engine) -> None:

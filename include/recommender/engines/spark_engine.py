@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
+from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
 from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -26,11 +27,13 @@ from recommender.engines import (
     executor_reading,
     spark_session,
 )
-from recommender.errors import TornFileError
+from recommender.errors import ConfigError, TornFileError
 from recommender.schemas import Schema, ddl
 from recommender.sources.lines import BLOCK, LINES, POSITION, Reading
 from recommender.sources.peek import is_gzip_name
 from recommender.storage import FileInfo
+
+logger = logging.getLogger(__name__)
 
 # monotonically_increasing_id holds the partition above bit 33 and the row of it below.
 _PARTITION_BITS = 33
@@ -119,16 +122,30 @@ class SparkEngine:
 
     @cached_property
     def _scratch(self) -> str:
-        """Return a directory that every executor sees."""
+        """Return a directory that every executor sees.
+
+        Raises:
+            ConfigError: there is none; each node would write its part where the others miss it.
+        """
+        context = self.session.sparkContext
         if spark_session.has_hdfs(self.session):
-            return f"hdfs:///tmp/recommender-{self.session.sparkContext.applicationId}"
+            return f"hdfs:///tmp/recommender-{context.applicationId}"
+        if not str(context.master).startswith("local"):
+            message = (
+                f"expected HDFS as the cluster's file system (fs.defaultFS), found none on "
+                f"{context.master}: rows between steps would be lost. Run on EMR with HDFS, or on one machine"
+            )
+            raise ConfigError(message)
         self._directory = tempfile.TemporaryDirectory(prefix="recsys-spark-")
         return Path(self._directory.name).as_uri()
 
     def close(self) -> None:
-        """Delete what was settled and not released."""
+        """Delete what was settled and not released; what fails here must not hide what failed before."""
         if "_scratch" in vars(self):
-            self._delete(self._scratch)
+            try:
+                self._delete(self._scratch)
+            except (Py4JError, OSError) as error:
+                logger.warning("%s is left behind: %s", self._scratch, error)
 
     def _delete(self, uri: str) -> None:
         java: Any = self.session.sparkContext
