@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
+from pathlib import Path
+from zipimport import zipimporter
 
 import pyarrow as pa
 import pytest
@@ -87,6 +92,28 @@ def test_a_line_of_several_megabytes_is_read(compiled: Compiled) -> None:
     rows = _read(compiled, [GOOD, long.encode(), long.encode()[:-1]])
     assert [row["reason"] for row in rows] == [None, None, "not_json"]
     assert rows[2]["raw"] == long[:-1]
+
+
+def test_between_tasks_python_need_not_read_the_directories_of_zips_again(
+    compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("packed_one.py", "HERE = 1")
+        packed.writestr("packed_two.py", "HERE = 2")
+    monkeypatch.syspath_prepend(str(path))
+    assert importlib.import_module("packed_one").HERE == 1
+    assert str(path) in sys.path_importer_cache
+    others = {k for k, v in sys.path_importer_cache.items() if not isinstance(v, zipimporter)}
+    monkeypatch.setattr(executor_reading, "_spared", [])
+    try:
+        _read(compiled, [GOOD])
+        assert gc.get_freeze_count() > 1_000
+    finally:
+        gc.unfreeze()
+    assert str(path) not in sys.path_importer_cache
+    assert others <= set(sys.path_importer_cache)
+    assert importlib.import_module("packed_two").HERE == 2
 
 
 def test_a_worker_imports_neither_sqlframe_nor_pyspark() -> None:
