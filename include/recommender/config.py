@@ -49,6 +49,9 @@ class Preprocess(Settings):
     duckdb_up_to_gib: float = Field(default=16.0, gt=0)
     """``engine: auto`` takes DuckDB up to this much raw text, gzip counted tenfold."""
 
+    duckdb_up_to_lines: int = Field(default=200_000_000, ge=0)
+    """``engine: auto``: what Spark has read is worked on by DuckDB, on the primary, up to this many lines."""
+
     bad_line_budget: float = Field(default=0.01, ge=0, le=1)
     """Share of unreadable lines above which the run stops before training."""
 

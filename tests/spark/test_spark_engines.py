@@ -8,9 +8,11 @@ import importlib.util
 import json
 import random
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -19,8 +21,8 @@ from pyspark.sql import SparkSession
 
 from recommender import schemas, storage
 from recommender.config import Preprocess
-from recommender.engines import Engine, at_work, duckdb_engine
-from recommender.engines.choice import choose
+from recommender.engines import Engine, at_work, current, duckdb_engine
+from recommender.engines.choice import Choice, choose, choose_again, go_on
 from recommender.engines.spark_engine import SparkEngine
 from recommender.jobs import preprocess
 from recommender.sources import SOURCES
@@ -81,38 +83,52 @@ def _raw(generator: ModuleType, source: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_both_engines_make_the_same_dataset_quarantine_and_profile(
+def test_both_engines_and_one_after_the_other_make_the_same_dataset_quarantine_and_profile(
     tmp_path: Path, spark: SparkSession, generator: ModuleType, source: str
 ) -> None:
     _raw(generator, source, tmp_path / "raw")
     config = tmp_path / "config.yaml"
     config.write_text("{name: t, description: d, dataset: t, preprocess: {bad_line_budget: 1}}")
-    found = {}
-    for engine in ("spark", "duckdb"):
-        out, kept = tmp_path / engine / "dataset", tmp_path / engine / "quarantine"
+    tiny = 1e-9  # GiB: no text is small enough for DuckDB, and no more lines than those of the snapshot
+    ways = {
+        ("spark", "spark"): ["engine=spark"],
+        ("duckdb", "duckdb"): ["engine=duckdb"],
+        ("spark", "duckdb"): [f"duckdb_up_to_gib={tiny}", "duckdb_up_to_lines=3000"],
+        ("spark", "spark again"): [f"duckdb_up_to_gib={tiny}", "duckdb_up_to_lines=1999"],
+    }
+    found = []
+    for engines, options in ways.items():
+        out, kept = tmp_path / " ".join(engines) / "dataset", tmp_path / " ".join(engines) / "bad"
         arguments = ["--config", str(config), "--snapshot", str(tmp_path / "raw")]
         arguments += ["--output", str(out), "--quarantine", str(kept)]
-        arguments += ["--snapshot-date", "2024-06-01", "--set", f"preprocess.engine={engine}"]
-        arguments += ["--set", "preprocess.min_user_interactions=3"]
+        arguments += ["--snapshot-date", "2024-06-01"]
+        for option in (*options, "min_user_interactions=3"):
+            arguments += ["--set", f"preprocess.{option}"]
         assert preprocess.main(arguments) == 0
         profile = json.loads((out / "profile.json").read_text())
-        assert profile.pop("engine")["name"] == engine
+        told = profile.pop("engine")
+        assert (told["reading"]["name"], told["rest"]["name"]) == (
+            engines[0],
+            engines[1].split()[0],
+        )
         assert profile.pop("seconds") > 0
-        assert profile["settings"].pop("engine") == engine
+        for key in ("engine", "duckdb_up_to_gib", "duckdb_up_to_lines"):
+            profile["settings"].pop(key)
         bad = [
             json.loads(line)
             for f in sorted(kept.glob("part-*.json.gz"))
             for line in gzip.decompress(f.read_bytes()).splitlines()
         ]
         tables = {n: pd.read_parquet(out / n) for n in (*schemas.WINDOWS, "users", "items")}
-        found[engine] = (profile, bad, tables)
-    (profile, bad, tables), (profile_2, bad_2, tables_2) = found["spark"], found["duckdb"]
-    assert profile == profile_2
-    assert bad == bad_2
+        found.append((profile, bad, tables))
+    (profile, bad, tables), *others = found
     assert len(bad) == sum(profile["quarantined"].values()) > 30
-    for name, table in tables.items():
-        pd.testing.assert_frame_equal(table, tables_2[name])
-        assert len(table) > 10
+    assert min(map(len, tables.values())) > 10
+    for profile_2, bad_2, tables_2 in others:
+        assert profile == profile_2
+        assert bad == bad_2
+        for name, table in tables.items():
+            pd.testing.assert_frame_equal(table, tables_2[name])
 
 
 Settled = list[tuple[str, int, str | None, tuple[Any, ...]]]
@@ -185,3 +201,52 @@ def test_auto_chooses_by_the_size_of_the_text_and_says_why() -> None:
     assert "more than the 2 GiB" in large.reason
     forced = choose(Preprocess(engine="spark"), 1, 0)
     assert (forced.engine, forced.reason) == ("spark", "preprocess.engine is spark")
+
+
+def test_auto_chooses_again_by_the_lines_that_were_read() -> None:
+    settings = Preprocess(duckdb_up_to_lines=1_500)
+    first = Choice("spark", "large", 7)
+    few, many = (choose_again(settings, first, lines) for lines in (1_500, 1_501))
+    assert few == Choice(
+        "duckdb", "1,500 lines were read, within the 1,500 of preprocess.duckdb_up_to_lines", 7
+    )
+    assert (many.engine, "more than" in many.reason) == ("spark", True)
+
+
+def test_lines_that_are_handed_over_leave_spark_and_then_the_disk(
+    tmp_path: Path, spark: SparkSession, generator: ModuleType
+) -> None:
+    _raw(generator, "events", tmp_path / "raw")
+    settings, choice = Preprocess(), Choice("spark", "asked for", 0)
+    with closing(SparkEngine(spark)) as reader, at_work(reader):
+        parsed = parse_lines(
+            reader.read(storage.list_files(str(tmp_path / "raw"))),
+            SOURCES["events"], settings, LATEST,
+        )  # fmt: skip
+        scratch = Path(urlsplit(parsed.first.inputFiles()[0]).path).parent
+        assert list(scratch.glob("*.parquet"))
+        with go_on(settings, choice, parsed) as (then, handed):
+            assert then.engine == "duckdb"
+            assert not scratch.exists()
+            taken = current()
+            assert isinstance(taken, duckdb_engine.DuckDbEngine)
+            assert len(_parquet_below(taken)) > 0
+            assert count_lines(handed).raw == 2_000
+            handed.release()
+            assert _parquet_below(taken) == []
+
+
+def _parquet_below(engine: duckdb_engine.DuckDbEngine) -> list[Path]:
+    return list(engine.folder().parent.rglob("*.parquet"))
+
+
+def test_engine_spark_stays_with_spark(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("oops")
+    settings = Preprocess(engine="spark")
+    with closing(SparkEngine(spark)) as reader, at_work(reader):
+        read = reader.read(storage.list_files(str(tmp_path)))
+        parsed = parse_lines(read, SOURCES["events"], settings, LATEST)
+        choice = Choice("spark", "preprocess.engine is spark", 0)
+        with go_on(settings, choice, parsed) as (then, same):
+            assert (then, same) == (choice, parsed)
+            assert current() is reader

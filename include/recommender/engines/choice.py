@@ -1,13 +1,21 @@
-"""Choose the engine by the size of the input, and say why."""
+"""Choose the engine by the size of the input, and again by what was read, and say why."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from recommender.config import Preprocess
-from recommender.engines import Engine, at_work
+from recommender.engines import Engine, at_work, current
+from recommender.sources.lines import Parsed
+
+if TYPE_CHECKING:
+    from recommender.engines.spark_engine import SparkEngine
+
+logger = logging.getLogger(__name__)
 
 _GIB = 1 << 30
 # gzip shrinks JSON of this kind five- to sixteen-fold; ten keeps the guess on the safe side.
@@ -42,6 +50,15 @@ def choose(settings: Preprocess, plain_bytes: int, gzip_bytes: int) -> Choice:
     return Choice("duckdb" if fits else "spark", reason, text)
 
 
+def choose_again(settings: Preprocess, choice: Choice, lines: int) -> Choice:
+    """Take the engine for what Spark has read: it is a twentieth of the text, and may fit one machine."""
+    limit = settings.duckdb_up_to_lines
+    fits = lines <= limit
+    how = "within" if fits else "more than"
+    reason = f"{lines:,} lines were read, {how} the {limit:,} of preprocess.duckdb_up_to_lines"
+    return replace(choice, engine="duckdb" if fits else "spark", reason=reason)
+
+
 @contextmanager
 def start(choice: Choice) -> Iterator[Engine]:
     """Start the engine and put it to work; the other one is not even imported."""
@@ -58,3 +75,31 @@ def start(choice: Choice) -> Iterator[Engine]:
         spark_session.size_shuffles(session, choice.text_bytes)
         with closing(SparkEngine(session)) as spark, at_work(spark) as engine:
             yield engine
+
+
+@contextmanager
+def go_on(settings: Preprocess, choice: Choice, parsed: Parsed) -> Iterator[tuple[Choice, Parsed]]:
+    """Choose the engine for the rest and put it to work; what Spark has read is handed over to DuckDB.
+
+    Spark stays up meanwhile: EMR takes a cluster without an application for idle.
+
+    Args:
+        settings: the configuration's section ``preprocess``.
+        choice: what has read.
+        parsed: what it has read.
+    """
+    if choice.engine == "duckdb" or settings.engine != "auto":
+        yield choice, parsed
+        return
+    then = choose_again(settings, choice, int(parsed.first.count()))
+    logger.info("engine %s for the rest: %s", then.engine, then.reason)
+    if then.engine == choice.engine:
+        yield then, parsed
+        return
+    from recommender.engines import duckdb_engine
+
+    spark = cast("SparkEngine", current())
+    with duckdb_engine.engine() as made, at_work(made):
+        folder = made.folder()
+        spark.hand_over(parsed.first, folder)
+        yield then, Parsed(made.take(folder), None)

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ class DuckDbEngine:
         self._directory = directory
         self._numbers = itertools.count()
         self._kept: dict[int, tuple[DataFrame, str]] = {}
+        self._folders: dict[str, Path] = {}  # of the views over files
         self._reader: Reader | None = None
         # Tables in memory spill like everything else, and are not compressed on their way.
         self.connection = duckdb.connect(
@@ -180,9 +182,25 @@ class DuckDbEngine:
         return self._table(name)
 
     def release(self, frame: DataFrame) -> None:
-        """Drop the table that ``keep`` made."""
+        """Drop the table that ``keep`` made, or the files of ``take``."""
         _, name = self._kept.pop(id(frame))
-        self.connection.execute(f"DROP TABLE {name}")
+        folder = self._folders.pop(name, None)
+        self.connection.execute(f"DROP {'VIEW' if folder else 'TABLE'} {name}")
+        if folder:
+            shutil.rmtree(folder)
+
+    def folder(self) -> Path:
+        """Return an empty folder that disappears with the engine."""
+        path = self._directory / self._name()
+        path.mkdir()
+        return path
+
+    def take(self, folder: Path) -> DataFrame:
+        """Look at Parquet files as a frame, which is kept; the engine owns the folder."""
+        name = self._name()
+        self.connection.read_parquet(f"{folder}/**/*.parquet").create_view(name)
+        self._folders[name] = folder
+        return self._table(name)
 
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Compute into a table, and count it."""

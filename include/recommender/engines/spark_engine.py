@@ -94,7 +94,8 @@ class SparkEngine:
         raw = F.col(c.RAW).cast("binary").alias(c.RAW)
         asked = lines.select(raw, c.FILE, BLOCK, POSITION)
         run = partial(executor_reading.read, compiled=duckdb_engine.compile_reading(reading))
-        return self.keep(asked.mapInArrow(run, ddl(LINES))), None
+        # Files rather than memory: what follows looks at a few of the columns at a time, or on another engine.
+        return self.settle(asked.mapInArrow(run, ddl(LINES)))[0], None
 
     def keep(self, frame: DataFrame) -> DataFrame:
         """Compute at the first use; what does not fit into memory goes to disk."""
@@ -119,6 +120,14 @@ class SparkEngine:
         settled = self.session.read.schema(frame.schema).parquet(uri)
         self._settled[id(settled)] = (settled, uri)
         return settled, settled.count()
+
+    def hand_over(self, settled: DataFrame, folder: Path) -> None:
+        """Move the Parquet files of what was settled into a folder of this machine."""
+        _, uri = self._settled.pop(id(settled))
+        java: Any = self.session.sparkContext
+        source, target = (java._jvm.org.apache.hadoop.fs.Path(x) for x in (uri, folder.as_uri()))
+        files = source.getFileSystem(java._jsc.hadoopConfiguration())
+        files.copyToLocalFile(True, source, target, True)  # delete the source; no checksum files
 
     @cached_property
     def _scratch(self) -> str:

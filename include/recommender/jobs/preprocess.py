@@ -8,14 +8,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recommender import columns as c
 from recommender import manifest, schemas, storage
 from recommender.config import Preprocess, Recommender
-from recommender.engines import Engine, F
-from recommender.engines.choice import Choice, choose, start
+from recommender.engines import F, current
+from recommender.engines.choice import Choice, choose, go_on, start
 from recommender.errors import EmptyDatasetError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
@@ -80,19 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, recommender: Recommender) -> None:
-    """Check everything that can be checked without an engine, then choose one and run on it."""
+    """Check everything that can be checked without an engine, then do the work."""
     require_apart([arguments.output, arguments.quarantine], [arguments.snapshot])
     # Cleared before anything can fail: a failed run leaves no older dataset to be trusted.
     clear(arguments.output, lambda name: name in _OWN)
     clear(arguments.quarantine, _is_quarantined)
     snapshot = open_snapshot(arguments.snapshot, recommender.preprocess.format)
-    choice = choose(recommender.preprocess, snapshot.plain_bytes, snapshot.gzip_bytes)
-    logger.info("engine %s: %s", choice.engine, choice.reason)
-    with start(choice) as engine:
-        job = Job(
-            engine, choice, snapshot, arguments.output, arguments.quarantine, recommender.preprocess
-        )
-        job.run(_latest_allowed(arguments.snapshot_date))
+    job = Job(snapshot, arguments.output, arguments.quarantine, recommender.preprocess)
+    job.run(_latest_allowed(arguments.snapshot_date))
 
 
 @dataclass
@@ -100,36 +95,51 @@ class Job:
     """Carry one run's inputs from step to step.
 
     Attributes:
-        engine: what does the work.
-        choice: why this engine.
         snapshot: what to read.
         output: where the dataset goes.
         quarantine: where bad lines go.
         settings: the configuration's section ``preprocess``.
+        stages: rows at every stage so far.
+        engines: what does the ``reading`` and the ``rest``, and why.
     """
 
-    engine: Engine
-    choice: Choice
     snapshot: Snapshot
     output: str
     quarantine: str
     settings: Preprocess
+    stages: profiling.Stages = field(init=False, default_factory=profiling.Stages)
+    engines: dict[str, Choice] = field(init=False, default_factory=dict)
 
     def run(self, latest_allowed: int) -> None:
-        """Read, clean, split, encode and write.
+        """Choose an engine and read, choose again and clean, split, encode and write.
 
         Args:
             latest_allowed: epoch second from which a timestamp lies in the future.
         """
-        self.stages = profiling.Stages()
-        parsed, tally = self._read(latest_allowed)
+        choice = choose(self.settings, self.snapshot.plain_bytes, self.snapshot.gzip_bytes)
+        logger.info("engine %s: %s", choice.engine, choice.reason)
+        with start(choice):
+            read = self._read(latest_allowed)
+            with go_on(self.settings, choice, read) as (then, parsed):
+                self.engines = {"reading": choice, "rest": then}
+                self._work(parsed)
+
+    def _read(self, latest_allowed: int) -> Parsed:
+        """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
+        with torn_files_named(self.snapshot):
+            lines = current().read(self.snapshot.files)
+            return parse_lines(lines, self.snapshot.source, self.settings, latest_allowed)
+
+    def _work(self, parsed: Parsed) -> None:
+        """Make a dataset of the lines."""
+        tally = self._count(parsed)
         cuts, windowed, calendar, keyed = self._split(parsed, tally)
         fit = fit_pairs(windowed, calendar.windows[VALIDATION])
         supported, users, items = self._support(fit, keyed)
-        encoded = self.engine.keep(encode(windowed, users, items))
+        encoded = current().keep(encode(windowed, users, items))
         windows = profiling.window_facts(encoded)
         cold = profiling.cold_facts(encoded, calendar.windows)
-        self.engine.release(windowed)  # writing sorts, and wants the room
+        current().release(windowed)  # writing sorts, and wants the room
         for window in WINDOWS:
             self.stages.add(f"{window} encoded", windows[window]["rows"])
         self._require_encoded(windows, cold)
@@ -164,7 +174,10 @@ class Job:
         """Return the profile's part on what was read and how."""
         return {
             "format": self.snapshot.source.name,
-            "engine": {"name": self.choice.engine, "reason": self.choice.reason},
+            "engine": {
+                part: {"name": choice.engine, "reason": choice.reason}
+                for part, choice in self.engines.items()
+            },
             "files": {
                 "count": len(self.snapshot.files),
                 "bytes": self.snapshot.plain_bytes + self.snapshot.gzip_bytes,
@@ -188,11 +201,8 @@ class Job:
             "days": calendar.to_json(),
         }
 
-    def _read(self, latest_allowed: int) -> tuple[Parsed, Tally]:
-        """Parse the raw files in one pass; what is kept is narrow, raw text of bad lines aside."""
-        with torn_files_named(self.snapshot):
-            lines = self.engine.read(self.snapshot.files)
-            parsed = parse_lines(lines, self.snapshot.source, self.settings, latest_allowed)
+    def _count(self, parsed: Parsed) -> Tally:
+        """Count what became of the lines, put the bad ones aside and hold the budget."""
         tally = count_lines(parsed)
         self.stages.add("raw", tally.raw)
         self.stages.add("blank", tally.blank)
@@ -202,7 +212,7 @@ class Job:
         examples = write_quarantine(parsed, tally, self.quarantine)
         budget = self.settings.bad_line_budget
         check_budget(tally, budget, examples, self.snapshot.uri, self.quarantine)
-        return parsed, tally
+        return tally
 
     def _split(
         self, parsed: Parsed, tally: Tally
@@ -213,7 +223,7 @@ class Job:
             raise EmptyDatasetError(message)
         cuts = Cuts.back_from(tally.last, self.settings)
         keyed = shorten(parsed.good)
-        windowed = self.engine.keep(deduplicate(assign_windows(keyed.rows, cuts)))
+        windowed = current().keep(deduplicate(assign_windows(keyed.rows, cuts)))
         calendar = profiling.calendar(windowed)
         rows = calendar.windows
         parsed.release()
@@ -242,7 +252,7 @@ class Job:
         self.stages.add("fit pairs supported", supported.after)
         users, items = user_and_item_ids(supported.pairs, keyed)
         keyed.release()
-        self.engine.release(supported.pairs)
+        current().release(supported.pairs)
         if users.count < 2 or items.count < 2:
             before = fit.select(F.count_distinct(c.USER_ID), F.count_distinct(c.ITEM_ID)).first()
             all_users, all_items = before or (0, 0)
@@ -285,8 +295,8 @@ class Job:
             (users.table, USERS, users.count, "users"),
             (items.table, ITEMS, items.count, "items"),
         ]
-        write = self.engine.write_table
-        with ThreadPoolExecutor(len(tables) if self.engine.side_by_side else 1) as pool:
+        write = current().write_table
+        with ThreadPoolExecutor(len(tables) if current().side_by_side else 1) as pool:
             done = [
                 pool.submit(write, conform(frame, schema), n, join(self.output, name))
                 for frame, schema, n, name in tables

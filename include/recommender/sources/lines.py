@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from recommender import columns as c
@@ -61,15 +62,20 @@ class Parsed:
             ``schemas.PARSED`` and milliseconds, null unless good. On Spark none is unsettled.
         again: the unsettled lines as the careful reading found them, in the same columns, raw
             always there; None when nothing was unsettled.
-        counts: for each (file, block, reason) of ``first``: n, first position, first and last time,
-            n given in milliseconds.
-        counts_again: the same of ``again``.
     """
 
     first: DataFrame
     again: DataFrame | None
-    counts: Sequence[Row]
-    counts_again: Sequence[Row]
+
+    @cached_property
+    def counts(self) -> Sequence[Row]:
+        """Return for each (file, block, reason) of ``first``: n, first position, first and last time, n in milliseconds."""
+        return _count(self.first)
+
+    @cached_property
+    def counts_again(self) -> Sequence[Row]:
+        """Return the same of ``again``."""
+        return () if self.again is None else _count(self.again)
 
     @property
     def good(self) -> DataFrame:
@@ -149,7 +155,7 @@ def parse_lines(
         latest: epoch second from which a time lies in the future; None allows any.
     """
     first, again = engines.current().sort_lines(lines, Reading(source, settings, latest))
-    return Parsed(first, again, _count(first), () if again is None else _count(again))
+    return Parsed(first, again)
 
 
 def _bad(lines: DataFrame) -> DataFrame:
