@@ -3,6 +3,9 @@
 # Usage (bootstrap action): bootstrap.sh PYTHON WHEELHOUSE_URI REQUIREMENTS_URI
 set -euo pipefail
 
+# Where the jobs' temporary files go (TMPDIR in spark-env): the large volume, open to every step's user.
+sudo install -d -m 1777 /mnt/tmp
+
 python=$1 wheelhouse=$2 requirements=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -22,7 +22,9 @@ _CLUSTER_ONLY = re.compile(
 )
 
 # Exported variables that name places of an EMR node.
-_NODE_VARIABLES = {"JAVA_HOME", "SPARK_HOME", "HADOOP_HOME", "HADOOP_CONF_DIR", "SPARK_CONF_DIR"}
+_NODE_VARIABLES = {
+    "JAVA_HOME", "SPARK_HOME", "HADOOP_HOME", "HADOOP_CONF_DIR", "SPARK_CONF_DIR", "TMPDIR",
+}  # fmt: skip
 
 # Of Spark's examples the one that tutorials and system tests of EMR run.
 _PYTHON_EXAMPLES = {"SparkPi": "pi.py"}

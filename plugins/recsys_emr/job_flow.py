@@ -17,6 +17,9 @@ from recommender.locations import Locations
 from recsys_emr.validation import check_request
 
 CODE_HASH = "RECSYS_CODE_HASH"  # the jobs put it into the lineage of what they write
+# On the volume that the fleet's disk_gb buys; /tmp is on the nodes' root volume of 15 GB, which the
+# system shares. Python falls back to /tmp where a node lacks it; the bootstrap sees that none does.
+SCRATCH = "/mnt/tmp"
 TAG_DAG = "recsys:dag"
 TAG_RUN = "recsys:run"
 TAG_STAGE = "recsys:stage"
@@ -149,11 +152,14 @@ def _types(fleet: Fleet) -> list[dict[str, Any]]:
 
 
 def _configurations(python: str, code: StagedCode) -> list[dict[str, Any]]:
-    """Point every Spark process at one Python, and tell the jobs which code they are.
+    """Point every Spark process at one Python, and tell the jobs which code they are and where there is room.
 
     EMR's own default Python is older than the code.
     """
-    told = {"Classification": "export", "Properties": {CODE_HASH: code.content_hash}}
+    told = {
+        "Classification": "export",
+        "Properties": {CODE_HASH: code.content_hash, "TMPDIR": SCRATCH},
+    }
     return [
         {"Classification": "spark-env", "Configurations": [told], "Properties": {}},
         {

@@ -159,8 +159,12 @@ def test_interpreter_settings_of_emr_are_replaced_and_others_are_not() -> None:
     assert found.environment["MODE"] == "nightly"
 
 
-def test_exported_variables_reach_the_step_but_not_places_of_a_node() -> None:
+def test_exported_variables_reach_the_step_but_not_places_of_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/here")
     exported = {"JAVA_HOME": "/usr/lib/jvm/java-17", "PYSPARK_PYTHON": "python3.11", "X": "1"}
+    exported["TMPDIR"] = "/mnt/tmp"
     configurations = [
         {
             "Classification": "spark-env",
@@ -170,6 +174,7 @@ def test_exported_variables_reach_the_step_but_not_places_of_a_node() -> None:
     found = command("bash", "-c", "x", configurations=configurations).environment
     assert found["JAVA_HOME"] == "/java"
     assert found["PYSPARK_PYTHON"] == "/env/bin/python"
+    assert found["TMPDIR"] == "/here"
     assert found["X"] == "1"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from recommender.clusters.shapes import Architecture
 from recsys_emr import wheelhouse
+from recsys_emr.job_flow import SCRATCH
 from recsys_emr.wheelhouse import WheelhouseError
 
 
@@ -86,6 +87,11 @@ def test_the_upload_goes_where_the_bootstrap_looks(tmp_path: Path, root: Path) -
     assert (tmp_path / "house" / "aarch64" / wheel.name).read_bytes() == wheel.read_bytes()
     script = (root / "include" / "bootstrap" / "install.sh").read_text()
     assert '"${wheelhouse%/}/$(uname -m)/"' in script
+
+
+def test_the_bootstrap_makes_the_scratch_directory_that_the_jobs_are_told_of(root: Path) -> None:
+    script = (root / "include" / "bootstrap" / "install.sh").read_text()
+    assert f"sudo install -d -m 1777 {SCRATCH}\n" in script
 
 
 def test_an_environment_without_a_wheelhouse_is_told_before_the_download(
