@@ -14,7 +14,8 @@ pytest_plugins = ["small_datasets"]
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before anything imports Airflow or boto3: a home of the tests' own, and no way to a real account.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="recsys-airflow-")
+_HOME = tempfile.TemporaryDirectory(prefix="recsys-airflow-", ignore_cleanup_errors=True)
+os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(ROOT / "plugins")
 os.environ["PYTHONPATH"] = os.pathsep.join(str(ROOT / room) for room in ("include", "plugins"))
