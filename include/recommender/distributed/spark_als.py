@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pyspark import StorageLevel
 from pyspark.ml.recommendation import ALS
@@ -40,6 +37,7 @@ INDEX, FACTORS, _RATING = "index", "factors", "rating"
 CHECKPOINT_EVERY = 5
 _ROWS_PER_BLOCK = 1_000_000  # about 12 MB of ratings, and their copies while a block is built
 _SHARD_BYTES = 64 << 20
+_directories: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class SparkEngine:
@@ -91,17 +89,15 @@ class SparkEngine:
             seed: of the start.
         """
         began = time.monotonic()
-        with _checkpoints(self.session):
-            ratings, count = _ratings(pairs, als)
-            blocks = max(10, self.session.sparkContext.defaultParallelism, count // _ROWS_PER_BLOCK)
-            _log.info(f"als on spark: {count:,} pairs in {blocks} blocks, {als}")
-            model = _estimator(als, seed, blocks).fit(ratings)
-            stored = StoredFactors(
-                *(join(self.output, f"{side}_factors") for side in (c.USER, c.ITEM))
-            )
-            sides = zip((model.userFactors, model.itemFactors), stored, shape, strict=True)
-            for frame, uri, size in sides:
-                _write(frame, uri, size * als.factors * 4)
+        _keep_checkpoints(self.session)
+        ratings, count = _ratings(pairs, als)
+        blocks = max(10, self.session.sparkContext.defaultParallelism, count // _ROWS_PER_BLOCK)
+        _log.info(f"als on spark: {count:,} pairs in {blocks} blocks, {als}")
+        model = _estimator(als, seed, blocks).fit(ratings)
+        stored = StoredFactors(*(join(self.output, f"{side}_factors") for side in (c.USER, c.ITEM)))
+        sides = zip((model.userFactors, model.itemFactors), stored, shape, strict=True)
+        for frame, uri, size in sides:
+            _write(frame, uri, size * als.factors * 4)
         seconds = time.monotonic() - began
         _log.info(f"als on spark: {als.iterations} iterations and the factors in {seconds:.1f} s")
         return Fitted(stored, (), seconds, peak_bytes())
@@ -173,16 +169,13 @@ def _write(frame: DataFrame, uri: str, size: int) -> None:
     spread.sortWithinPartitions(INDEX).write.mode("overwrite").parquet(uri)
 
 
-@contextmanager
-def _checkpoints(session: SparkSession) -> Iterator[None]:
-    """Give the fit a checkpoint directory: without one Spark ignores the interval in silence."""
+def _keep_checkpoints(session: SparkSession) -> None:
+    """Give the session a checkpoint directory: without one Spark ignores the interval in silence."""
     context = session.sparkContext
-    if context.getCheckpointDir() is not None:
-        yield
-        return
-    directory = tempfile.mkdtemp(prefix="recsys-checkpoints-")
-    context.setCheckpointDir(directory)
-    try:
-        yield
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    if context.getCheckpointDir() is None:
+        # For every fit of the session, and gone with the process: Spark deletes old ones in its own time.
+        directory = tempfile.TemporaryDirectory(
+            prefix="recsys-checkpoints-", ignore_cleanup_errors=True
+        )
+        _directories.append(directory)
+        context.setCheckpointDir(directory.name)
