@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from threadpoolctl import threadpool_limits
 
 from recommender import artifact, manifest, storage, titles
 from recommender.batch import audience, denylist, ranked, tables
@@ -33,7 +32,7 @@ from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.lineage import provenance
 from recommender.locations import MANIFEST, SUMMARY, join
-from recommender.process import peak_memory_mb
+from recommender.process import one_blas_thread, peak_memory_mb
 from recommender.ranking import Recommendations
 from recommender.serving.arrays import Arrays
 from recommender.serving.load import VERSION, fetch_arrays
@@ -87,7 +86,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     with (
         fetch_arrays(arguments.version, VERSION) as (arrays, about),
         tempfile.TemporaryDirectory(prefix="recsys-") as name,
-        threadpool_limits(1, user_api="blas"),
+        one_blas_thread(),
     ):
         version = arguments.version.rsplit("/", 1)[-1]
         names = _titles(dataset, arrays)

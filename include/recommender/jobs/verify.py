@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from recommender import manifest, storage
 from recommender.artifact import CANDIDATE
 from recommender.config import Recommender
@@ -24,7 +22,7 @@ from recommender.errors import BadDataError
 from recommender.jobs import cli
 from recommender.jobs.outputs import clear, require_apart
 from recommender.locations import MANIFEST, PROBES, REPORT, VERIFICATION, join
-from recommender.process import peak_memory_mb
+from recommender.process import one_blas_thread, peak_memory_mb
 from recommender.serving import load_model, verification
 
 _log = logging.getLogger("recommender.jobs.verify")
@@ -48,7 +46,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
     digest = storage.sha256(join(arguments.candidate, MANIFEST))
     _check_measured(storage.read_json(join(arguments.report, REPORT)), digest, arguments)
     probes = storage.read_json(join(arguments.report, PROBES))
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         began = time.perf_counter()
         model = load_model(arguments.candidate, CANDIDATE, "candidate", sha256=digest)
         loaded = time.perf_counter() - began

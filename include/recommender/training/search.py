@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from recommender import config
 from recommender.interactions import Interactions
 from recommender.models import Als
 from recommender.models.als import Factors
+from recommender.process import one_blas_thread
 
 if TYPE_CHECKING:
     import optuna
@@ -116,7 +116,7 @@ def search(
     for trial in trials:
         _add(study, trial, space)
     began = time.monotonic()
-    with threadpool_limits(1, user_api="blas"):  # here: a trial's own limit ends with that trial
+    with one_blas_thread():  # here: a trial's own limit ends with that trial
         while len(trials) < space.trials:
             if trials and time.monotonic() - began > 60 * space.minutes:
                 _log.warning(

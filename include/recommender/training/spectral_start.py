@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 from recommender import config
 from recommender.interactions import Interactions
 from recommender.models.als import Factors
 from recommender.models.als.weighted import weighted
+from recommender.process import one_blas_thread
 
 Array = npt.NDArray[np.float32]
 
@@ -71,7 +71,7 @@ def directions(
         count: directions wanted; fewer come back where there are fewer users or items.
         seed: of the projection; other seeds give other digits, not other directions.
     """
-    with threadpool_limits(1, user_api="blas"):  # repeatable, whatever the cores
+    with one_blas_thread():  # repeatable, whatever the cores
         return Directions(*_leading(weighted(interactions, setting), count, seed), seed)
 
 

@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from recommender.errors import BadDataError
 from recommender.interactions import Interactions
@@ -21,6 +20,7 @@ from recommender.models.als.engine import Factors, Fitted, OnIteration, Run, Ste
 from recommender.models.als.loss import Loss
 from recommender.models.als.weighted import weighted
 from recommender.objective import IMPLICIT, Als, Engine
+from recommender.process import one_blas_thread
 
 _log = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
@@ -48,7 +48,7 @@ class ImplicitEngine:
         # Imported here: reading and ranking a published model needs no implicit.
         from implicit.recommender_base import ModelFitError
 
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             library = _library(als, run)
             library.user_factors, library.item_factors = (
                 _drawn(rows.shape, als.factors, run.seed)

@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
 
 from recommender.errors import ManifestError
 from recommender.interactions import Interactions
@@ -17,6 +16,7 @@ from recommender.models.als.engine import Engine, Factors, Run
 from recommender.models.als.implicit_engine import ImplicitEngine
 from recommender.models.base import Model, read_array, read_settings, write_settings
 from recommender.objective import Als as Settings
+from recommender.process import one_blas_thread
 from recommender.ranking import Recommendations, Scores, Users, top_k
 
 _USERS, _ITEMS = "user_factors.npy", "item_factors.npy"
@@ -89,7 +89,7 @@ class Als(Model):
         def score(block: Users) -> Scores:
             return self.user_factors[block] @ transposed
 
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             return top_k(score, users, k, len(self.item_factors), seen, self.threads)
 
     def reindex(self, users: npt.NDArray[np.int32], items: npt.NDArray[np.int32]) -> Self:
