@@ -17,6 +17,7 @@ from recommender.errors import BadDataError
 from recommender.lake import snapshots
 from recommender.lineage import identity, predecessor
 from recommender.locations import CHECKS, PROFILE, join
+from recommender.objective import SPARK
 from recsys_emr.pipeline import choose_engine, named_errors_are_final, read_json
 
 log = logging.getLogger(__name__)
@@ -93,12 +94,13 @@ def is_new(
     if champion is None:
         return True
     version = champion[0].version
+    engine = choose_engine(recommender, run, params)["engine"]
     mine = identity.Training(
         data=identity.content(manifest.read(run["dataset"], "dataset")),
         code=code["content_hash"],
         k=params["k"],
-        trials=params["search_trials"] or 0,
-        engine=choose_engine(recommender, run, params)["engine"],
+        trials=0 if engine == SPARK else params["search_trials"] or 0,  # Spark has no search
+        engine=engine,
     )
     theirs = identity.of_version(manifest.read(champion[0].uri, "version").about)
     if differs := mine.difference(theirs):

@@ -14,7 +14,7 @@ from typing import Any
 from recommender import artifact, manifest, storage
 from recommender.config import Recommender
 from recommender.distributed.layout import SHARDED
-from recommender.errors import BadDataError, ConfigError
+from recommender.errors import ConfigError
 from recommender.jobs import measured
 from recommender.jobs.measured import Measured
 from recommender.lineage import identity, provenance
@@ -107,12 +107,7 @@ def evaluate(arguments: argparse.Namespace, recommender: Recommender) -> None:
 
     sealed = manifest.verify(arguments.candidate, artifact.CANDIDATE)
     prepared = open_prepared(arguments.dataset)
-    if sealed.about["dataset"]["sha256"] != prepared.sha256:
-        message = (
-            f"expected a candidate trained on {prepared.uri}, found one of another dataset: train "
-            "again on this dataset"
-        )
-        raise BadDataError(message)
+    measured.require_same_dataset(sealed.about, prepared)
     with spark_session.session("evaluate") as session:
         found = measure(
             session,

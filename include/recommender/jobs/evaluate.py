@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from recommender import artifact, manifest
-from recommender.artifact import Candidate
 from recommender.config import Recommender
 from recommender.dataset import TEST, TRAIN, VALIDATION, Dataset, open_dataset
 from recommender.distributed import layout
-from recommender.errors import BadDataError
 from recommender.evaluation import cold_start, probes, samples
 from recommender.evaluation.champion import Champion
 from recommender.evaluation.leaderboard import Ranker, choose_population, evaluate
@@ -65,7 +63,7 @@ def _run(arguments: argparse.Namespace, recommender: Recommender) -> None:
         return
     dataset = open_dataset(arguments.dataset)
     candidate = artifact.load(arguments.candidate)
-    _check_same_ids(dataset, candidate)
+    measured.require_same_dataset(candidate.about, dataset)
     models: dict[str, Ranker] = dict(candidate.models)
     theirs = None
     if arguments.champion:
@@ -91,16 +89,6 @@ def _cold(dataset: Dataset, recommender: Recommender) -> dict[str, Any]:
     training, validation = dataset.window(TRAIN), dataset.window(VALIDATION)
     k = recommender.evaluate.k
     return cold_start.measure(training, validation, built.for_new_users, built.for_new_items, k)
-
-
-def _check_same_ids(dataset: Dataset, candidate: Candidate) -> None:
-    """Refuse a candidate of another dataset: its indices would name other users and items."""
-    if not (dataset.users.equals(candidate.users) and dataset.items.equals(candidate.items)):
-        message = (
-            f"expected a candidate trained on {dataset.uri}, found one of other users or items: "
-            "train again on this dataset"
-        )
-        raise BadDataError(message)
 
 
 def _pair(text: str) -> tuple[str, str]:

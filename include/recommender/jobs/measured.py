@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from recommender import artifact, manifest, storage
 from recommender.config import Recommender
 from recommender.dataset import TEST
-from recommender.errors import ConfigError
+from recommender.errors import BadDataError, ConfigError
 from recommender.evaluation.samples import CHAMPION
 from recommender.lineage import provenance
 from recommender.locations import MANIFEST, PROBES, REPORT, SAMPLES, join
@@ -91,6 +91,28 @@ def write(
     storage.write_json(join(arguments.output, REPORT), report)
     manifest.seal(arguments.output, "report", {"recommender": recommender.name})
     _log.info(f"report at {join(arguments.output, REPORT)}")
+
+
+def require_same_dataset(about: Mapping[str, Any], dataset: Prepared) -> None:
+    """Refuse a candidate of another dataset.
+
+    Its indices may name other users; and where they do not, as in the next snapshot's, it may have been
+    fitted on the very rows that are held out here.
+
+    Args:
+        about: of the candidate's manifest.
+        dataset: what it is to be measured on.
+
+    Raises:
+        BadDataError: it was trained on another one.
+    """
+    trained = about.get("dataset") or {}
+    if trained.get("sha256") != dataset.sha256:
+        message = (
+            f"expected a candidate trained on {dataset.uri}, found one of another dataset "
+            f"({trained.get('uri', 'which its manifest does not name')}): train again on this dataset"
+        )
+        raise BadDataError(message)
 
 
 def _add_training(

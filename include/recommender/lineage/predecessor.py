@@ -28,7 +28,7 @@ def find(
     """
     for looks, decision in enumerate(_decided(locations, recommender, snapshot)):
         attempt = decision.attempt
-        if attempt.run_key == run_key:
+        if (attempt.snapshot, attempt.run_key) == (snapshot, run_key):
             continue
         run = locations.run(recommender, attempt.snapshot, attempt.run_key)
         uri = join(run.dataset, PROFILE)

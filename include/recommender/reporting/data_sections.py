@@ -48,7 +48,7 @@ def _numbers(document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
 
 
 def _value(value: float | None) -> str:
-    return w.number(value, 5) if isinstance(value, float) else w.count(value)
+    return f"{value:.3g}" if isinstance(value, float) else w.count(value)
 
 
 def _calendar(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from recommender import storage
 from recommender.columns import ITEM_ID
-from recommender.errors import NotFoundError
-from recommender.gate import Decision
+from recommender.errors import ManifestError, NotFoundError, StorageError
+from recommender.gate import Attempt, Decision
+from recommender.lineage import predecessor
 from recommender.locations import MANIFEST, PROFILE, REPORT, Locations, Run, join
+from recommender.registry import pointer
 from recommender.registry.versions import version_id
 from recommender.reporting.material import Document, Item, Material
 
@@ -32,6 +33,7 @@ def gather(locations: Locations, decision: Decision) -> Material:
     samples = _json(join(run.report, "samples.json"))
     earlier_snapshot, earlier = _earlier(locations, decision, checks)
     report = _document(join(run.report, REPORT))
+    published = _published(locations, decision, run)
     return Material(
         decision=decision,
         report=report,
@@ -41,8 +43,9 @@ def gather(locations: Locations, decision: Decision) -> Material:
         earlier_snapshot=earlier_snapshot,
         checks=checks,
         samples=samples if isinstance(samples, list) else None,
-        items=read_items(join(run.dataset, _METADATA), _shown_items(samples)),
-        published=_published(locations, decision, run),
+        items=_items(join(run.dataset, _METADATA), samples),
+        published=published,
+        became_champion=published is not None and _became_champion(locations, attempt, published),
         places=_places(locations, decision, run),
     )
 
@@ -50,14 +53,14 @@ def gather(locations: Locations, decision: Decision) -> Material:
 def read_items(uri: str, wanted: set[str]) -> dict[str, Item]:
     """Read what a person calls some items; a dataset without metadata gives none.
 
-    Reads the wanted rows and four columns only: a catalogue may have millions of items.
+    Reads the wanted rows and columns only: a catalogue may have millions of items.
     """
     if not wanted or not storage.list_files(uri):
         return {}
     import pyarrow.parquet as pq
 
     found: dict[str, Item] = {}
-    columns = (ITEM_ID, "title", "category", "brand", "price")
+    columns = (ITEM_ID, "title", "category", "brand")
     with storage.local_copy(uri) as directory:
         for file in sorted(directory.rglob("*.parquet")):
             there = [name for name in columns if name in pq.read_schema(file).names]
@@ -68,6 +71,15 @@ def read_items(uri: str, wanted: set[str]) -> dict[str, Item]:
                 item = str(row.pop(ITEM_ID))
                 found[item] = Item(**row)
     return found
+
+
+def _items(uri: str, samples: Any) -> dict[str, Item]:  # noqa: ANN401 - whatever the file holds
+    """Name the items that samples show; what cannot be read is left out: ids say it, too."""
+    try:
+        return read_items(uri, _shown_items(samples))
+    except (AttributeError, TypeError, ValueError) as error:  # Arrow's is one of the last
+        _log.warning("items stay without names, %s or the samples cannot be read: %s", uri, error)
+        return {}
 
 
 def _shown_items(samples: Any) -> set[str]:  # noqa: ANN401 - whatever the file holds
@@ -85,29 +97,26 @@ def _shown_items(samples: Any) -> set[str]:  # noqa: ANN401 - whatever the file 
 def _earlier(
     locations: Locations, decision: Decision, checks: Document | None
 ) -> tuple[str | None, Document | None]:
-    """Return the profile to compare with: what the checks compared with, else the newest before."""
+    """Return the profile to compare with: what the checks compared with, else what they would."""
     compared = (checks or {}).get("compared_with")
     if isinstance(compared, Mapping) and compared.get("profile"):
         return str(compared.get("snapshot")), _document(str(compared["profile"]))
     attempt = decision.attempt
-    root = locations.decisions(attempt.recommender)
-    for date in sorted(_dates(storage.list_children(root)), reverse=True):
-        if date < attempt.snapshot:
-            for key in storage.list_children(join(root, date.isoformat())):
-                run = locations.run(attempt.recommender, date, key.removesuffix(".json"))
-                if found := _document(join(run.dataset, PROFILE)):
-                    return date.isoformat(), found
-    return None, None
+    try:
+        found = predecessor.find(locations, attempt.recommender, attempt.snapshot, attempt.run_key)
+    except StorageError as error:
+        _log.warning("the profile is compared with none: %s", error)
+        found = None
+    return (found.snapshot.isoformat(), found.profile) if found else (None, None)
 
 
-def _dates(names: Iterable[str]) -> list[dt.date]:
-    dates = []
-    for name in names:
-        try:
-            dates.append(dt.date.fromisoformat(name))
-        except ValueError:  # not ours
-            continue
-    return dates
+def _became_champion(locations: Locations, attempt: Attempt, version: str) -> bool:
+    try:
+        records = pointer.history(locations, attempt.recommender)
+    except ManifestError as error:
+        _log.warning("whether %s became the champion is not known: %s", version, error)
+        return False
+    return version in {record.version for record in records}
 
 
 def _published(locations: Locations, decision: Decision, run: Run) -> str | None:

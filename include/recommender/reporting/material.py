@@ -18,7 +18,6 @@ class Item:
     title: str | None = None
     category: str | None = None
     brand: str | None = None
-    price: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Material:
         samples: ten users with what they had, took and would get.
         items: item id -> what a person calls it.
         published: id of the version that this run has published; None as long as there is none.
+        became_champion: whether the history of the pointer names that version.
         places: name -> URI of what the run left.
     """
 
@@ -49,4 +49,5 @@ class Material:
     samples: Sequence[Document] | None = None
     items: Mapping[str, Item] = field(default_factory=dict)
     published: str | None = None
+    became_champion: bool = False
     places: Mapping[str, str] = field(default_factory=dict)

@@ -60,6 +60,7 @@ _OTHERS = (
     Look("#56B4E9", "P", (0, (3, 1))),  # type: ignore[arg-type]
     Look("#000000", "X", (0, (1, 1))),  # type: ignore[arg-type]
     Look("#767676", "*", (0, (6, 2))),  # type: ignore[arg-type]
+    Look("#7A5C00", "p", (0, (3, 1, 1, 1, 1, 1))),  # type: ignore[arg-type]
 )
 
 

@@ -17,22 +17,23 @@ _MEANING = {
     "registered": "The version is kept; the newer champion stays.",
     "refused": "Nothing changes: the champion stays, and this model is not published.",
 }
+_NOT_PUBLISHED = (
+    "It has not been published: the log of the task publish says why. The champion stays."
+)
+_NOT_CHAMPION = (
+    "The version is kept, but has not become the champion: the log of the task publish says why."
+)
 
 
 def headline(material: Material) -> dict[str, Any]:
     """Return the top of the page: the verdict, its reason, the numbers that carry it."""
     decision = material.decision
     attempt = decision.attempt
-    meaning = _MEANING[decision.verdict]
-    if decision.policy.mode == "shadow":
-        meaning = "Shadow mode: the gate only watches, and nothing is published."
-    elif decision.awaits_answer:
-        meaning = "A person is asked before it becomes the champion."
     return {
         "verdict": decision.verdict,
         "acts": decision.acts,
         "headline": decision.headline,
-        "meaning": meaning,
+        "meaning": _meaning(material),
         "reason": decision.reason,
         "facts": [
             ("recommender", attempt.recommender),
@@ -46,6 +47,20 @@ def headline(material: Material) -> dict[str, Any]:
         "recommender": attempt.recommender,
         "snapshot": attempt.snapshot.isoformat(),
     }
+
+
+def _meaning(material: Material) -> str:
+    """Say what follows from the verdict, by what has been done and not by what was decided."""
+    decision = material.decision
+    if decision.policy.mode == "shadow":
+        return "Shadow mode: the gate only watches, and nothing is published."
+    if decision.awaits_answer:
+        return "A person is asked before it becomes the champion."
+    if decision.acts and material.published is None:
+        return _NOT_PUBLISHED
+    if decision.verdict == "promoted" and not material.became_champion:
+        return _NOT_CHAMPION
+    return _MEANING[decision.verdict]
 
 
 def _tiles(decision: Decision) -> Iterator[tuple[str, str, str]]:

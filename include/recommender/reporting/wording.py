@@ -47,11 +47,6 @@ def number(value: float | None, digits: int = 4) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def signed(value: float | None, digits: int = 4) -> str:
-    """Write a difference with its sign."""
-    return NOTHING if value is None else f"{value:+.{digits}f}"
-
-
 def percent(value: float | None, digits: int = 1) -> str:
     """Write a share."""
     return NOTHING if value is None else f"{value:.{digits}%}"

@@ -189,6 +189,19 @@ def test_what_an_older_version_does_not_tell_counts_as_different(
     assert examination.is_new(SHOP, run, CODE, PARAMS)
 
 
+def test_spark_repeats_no_training_for_want_of_a_search_that_it_does_not_have(
+    locations: Locations,
+) -> None:
+    run = prepare(locations, "2017-11-30", "now")
+    content = seal_dataset(run)
+    spark = {**PARAMS, "engine": "spark"}
+    made = about(content, engine={"engine": "spark"}, settings={"search": None})
+    publish_champion(locations, made)
+    assert not examination.is_new(SHOP, run, CODE, spark)
+    assert not examination.is_new(SHOP, run, CODE, {**spark, "search_trials": None})
+    assert examination.is_new(SHOP, run, CODE, PARAMS)
+
+
 def test_no_search_is_a_setting_too(locations: Locations) -> None:
     run = prepare(locations, "2017-11-30", "now")
     publish_champion(locations, about(seal_dataset(run), settings={"search": None}))

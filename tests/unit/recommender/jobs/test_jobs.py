@@ -204,6 +204,22 @@ def test_a_candidate_of_other_items_is_refused(
     assert "trained on" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_candidate_that_was_fitted_on_what_is_held_out_here_is_refused(
+    run: Callable[..., int],
+    build: Build,
+    trained: tuple[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The next snapshot: the same users and items, and the test window's rows among the fit rows.
+    candidate, output = str(tmp_path / "next_candidate"), f"{tmp_path}/report"
+    later = build("next", validation=draw_rows("test", 0), shift_days=20)
+    assert run(train, dataset=later, output=candidate) == 0
+    assert run(evaluate, dataset=trained[0], candidate=candidate, output=output) == 3
+    assert f"found one of another dataset ({later})" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path(output, "report.json").exists()
+
+
 @pytest.mark.parametrize("name", ["als/item_factors.npy", "users.parquet"])
 def test_a_changed_candidate_is_not_measured(
     name: str,
@@ -230,7 +246,6 @@ def test_a_window_of_nobody_to_measure_names_the_setting(
     words: str,
     run: Callable[..., int],
     build: Build,
-    trained: tuple[str, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -238,7 +253,8 @@ def test_a_window_of_nobody_to_measure_names_the_setting(
     nothing = {name: np.array([], dtype=kind) for name, kind in types.items()}
     uris = {"dataset": build("empty", **{window: nothing}), "output": f"{tmp_path}/out"}
     if job is evaluate:
-        uris["candidate"] = trained[1]
+        uris["candidate"] = str(tmp_path / "candidate")
+        assert run(train, dataset=uris["dataset"], output=uris["candidate"]) == 0
     assert run(job, **uris) == 3
     assert words in capsys.readouterr().err.splitlines()[-1]
 

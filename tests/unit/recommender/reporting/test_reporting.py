@@ -9,14 +9,16 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import registry_store
 from gate_reports import CHAMPION, Report, attempt, make_report
 
 from recommender import registry, storage
+from recommender.config import Contender
 from recommender.gate import (
     Answer,
     Decision,
@@ -114,8 +116,9 @@ def material(**changes: Any) -> Material:
         earlier_snapshot="2017-11-30",
         checks=CHECKS,
         samples=SAMPLES,
-        items={"i3": Item("Green tea", "Drinks > Tea", "Leaf & Co", 3.5), "i4": Item(HOSTILE)},
+        items={"i3": Item("Green tea", "Drinks > Tea", "Leaf & Co"), "i4": Item(HOSTILE)},
         published="2017-12-31-cafe0123",
+        became_champion=True,
         places={"dataset": "s3://work/dataset"},
     )
     return replace(whole, **changes)
@@ -298,8 +301,32 @@ def test_the_page_says_when_nothing_follows(
     assert "is the champion from now on" not in page
 
 
+@pytest.mark.parametrize(
+    ("verdict", "done", "words"),
+    [
+        ("promoted", {"published": None}, "It has not been published"),
+        ("promoted", {"became_champion": False}, "has not become the champion"),
+        ("registered", {"published": None}, "It has not been published"),
+        ("registered", {"became_champion": False}, "The version is kept; the newer champion stays"),
+    ],
+)
+def test_the_page_says_what_was_done_and_not_what_was_decided(
+    verdict: str, done: dict[str, Any], words: str
+) -> None:
+    snapshot = "2017-12-31" if verdict == "promoted" else "2016-12-31"
+    decision = decide(full_report(), Policy(), attempt(snapshot), CHAMPION)
+    assert decision.verdict == verdict
+    page = render(material(decision=decision, **{"became_champion": False, **done}))
+    assert words in page
+    assert "is the champion from now on" not in page
+
+
+def test_small_shares_of_the_profile_keep_their_digits() -> None:
+    assert "1.2e-06" in render(material(profile={**PROFILE, "density": 1.2e-6}))
+
+
 def test_models_are_told_apart_without_colour() -> None:
-    names = ["als", "champion", "a", "b", "c", "d", "e", "f"]
+    names = ["als", "champion", *get_args(Contender)]
     found = looks(names)
     assert len({look.marker for look in found.values()}) == len(names)
     assert len({str(look.line) for look in found.values()}) == len(names)
@@ -367,9 +394,57 @@ def test_gathering_reads_what_is_there_and_leaves_out_what_is_not(locations: Loc
     pq.write_table(metadata, folder / "part-0.parquet")
     found = gather(locations, decided(locations))
     assert found.report == full_report()
-    assert found.items == {"i3": Item("Green tea", "Tea", None, 2.5)}
+    assert found.items == {"i3": Item("Green tea", "Tea", None)}
     assert (found.checks, found.earlier) == (None, None)
     assert found.search == SEARCH
+
+
+@pytest.mark.parametrize(
+    "samples", [["x"], [{"lists": ["i1"]}], [{"history": 5}], [{"history": [{"a": 1}]}]]
+)
+def test_samples_that_cannot_be_read_cost_the_names_and_not_the_page(
+    locations: Locations, samples: Any
+) -> None:
+    run = locations.run("shop", dt.date(2017, 12, 31), "manual-1")
+    storage.write_json(join(run.report, "samples.json"), samples)
+    assert gather(locations, decided(locations)).items == {}
+
+
+def test_metadata_that_cannot_be_read_cost_the_names_and_not_the_page(
+    locations: Locations, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = locations.run("shop", dt.date(2017, 12, 31), "manual-1")
+    storage.write_json(join(run.report, "samples.json"), SAMPLES)
+    storage.write(join(run.dataset, "items_metadata", "part-0.parquet"), b"torn")
+    found = gather(locations, decided(locations))
+    assert (found.items, len(found.samples or [])) == ({}, len(SAMPLES))
+    assert "items stay without names" in caplog.text
+
+
+def test_only_what_the_pointers_history_names_became_the_champion(locations: Locations) -> None:
+    promoted = registry_store.make_run(locations, "2017-12-31")
+    decision = promoted.decide(locations)
+    assert (gather(locations, decision).published, decision.acts) == (None, True)
+    version = promoted.publish(locations, decision).version
+    found = gather(locations, decision)
+    assert (found.published, found.became_champion) == (version, True)
+    storage.delete(locations.champion(registry_store.NAME))
+    assert not gather(locations, decision).became_champion
+
+
+def test_the_profile_is_compared_with_the_newest_decision_of_a_snapshot(
+    locations: Locations,
+) -> None:
+    for run_key, day, users in (("a-first", 1, 10), ("b-last", 9, 11), ("c-second", 2, 12)):
+        at = attempt(
+            "2017-11-30", run_key=run_key, decided_at=dt.datetime(2018, 1, day, tzinfo=dt.UTC)
+        )
+        registry.record_decision(locations, decide(full_report(), Policy(), at, CHAMPION))
+        run = locations.run("shop", dt.date(2017, 11, 30), run_key)
+        storage.write_json(join(run.dataset, "profile.json"), {**PROFILE, "users": users})
+    found = gather(locations, decided(locations))
+    assert found.earlier is not None
+    assert found.earlier["users"] == 11
 
 
 def test_the_profile_is_compared_with_the_newest_older_snapshot(locations: Locations) -> None:
