@@ -44,7 +44,8 @@ class Preprocess(Settings):
 
     engine: Literal["auto", "spark", "duckdb"] = "auto"
     """What does the work, with the same result: Spark, or DuckDB on one machine (the cluster's
-    primary), which needs no session to start and reads small data six times as fast."""
+    primary), which needs no session to start and reads small data six times as fast. ``auto`` takes
+    DuckDB, or Spark to read and DuckDB or Spark for the rest, by size."""
 
     duckdb_up_to_gib: float = Field(default=16.0, gt=0)
     """``engine: auto`` takes DuckDB up to this much raw text, gzip counted tenfold."""

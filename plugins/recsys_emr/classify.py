@@ -47,7 +47,9 @@ _MEMORY = _any(
     r"killed by YARN for exceeding", r"running beyond (physical|virtual) memory", r"MemoryError",
     r"(exit(ed)? (with )?(code|status)|exitCode):? ?137\b", r"Killed by SIGKILL",
     r"cannot allocate memory", r"insufficient memory for the Java", r"OOM[- ]?kill",
+    r"OutOfMemoryException", r"Out of Memory Error", r"Python worker exited unexpectedly",
 )  # fmt: skip
+_DISK = _any(r"No space left on device", r"failed to offload data block", r"\bENOSPC\b")
 _DEPENDENCY = _any(
     r"ModuleNotFoundError", r"\bImportError\b", r"No module named",
     r"libgomp\S* ?: cannot open shared object", r"cannot open shared object file",
@@ -85,6 +87,7 @@ _NAMED: _Table = (
 # What a driver says without a name: first its last words, then all it printed, which holds warnings
 # of no consequence too. So only what cannot be one is looked for in all it printed.
 _LAST_WORDS: _Table = (
+    (Kind.OUT_OF_DISK, _DISK),  # first: DuckDB calls a full disk out of memory
     (Kind.OUT_OF_MEMORY, _MEMORY),
     (Kind.MISSING_DEPENDENCY, _DEPENDENCY),
     (Kind.PERMISSION, _PERMISSION),
@@ -93,6 +96,7 @@ _LAST_WORDS: _Table = (
     (Kind.BAD_CONFIGURATION, _CONFIGURATION),
 )
 _PRINTED: _Table = (
+    (Kind.OUT_OF_DISK, _DISK),
     (Kind.OUT_OF_MEMORY, _MEMORY),
     (Kind.SPOT_LOSS, re.compile(r"ExecutorLostFailure.*released on a \*lost\* node")),
     (Kind.MISSING_DEPENDENCY, re.compile(r"^(ModuleNotFound|Import)Error: |^\S*libgomp\S*: ")),

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     """Name a class of failure; each has one next action."""
 
     OUT_OF_MEMORY = "out of memory"
+    OUT_OF_DISK = "out of disk"
     BAD_DATA = "bad data"
     BAD_CONFIGURATION = "bad configuration"
     NAMED_ERROR = "named error of the job"
@@ -29,8 +30,10 @@ class Kind(StrEnum):
 
 
 NEXT_ACTION: Mapping[Kind, str] = {
-    Kind.OUT_OF_MEMORY: "give the shape larger instances or more `driver_memory`, then clear the "
-    "stage; the same memory would run out again",
+    Kind.OUT_OF_MEMORY: "give the shape larger instances or more `driver_memory` (where DuckDB ran "
+    "out: larger instances only), then clear the stage; the same memory would run out again",
+    Kind.OUT_OF_DISK: "raise `disk_gb` of the shape's fleets, or set preprocess.duckdb_up_to_lines to 0 "
+    "if it was the primary's in preprocessing; then clear the stage",
     Kind.BAD_DATA: "repair the snapshot as the message says (the lines are in the run's "
     "quarantine/), or raise preprocess.bad_line_budget if they may be lost; then start a new run",
     Kind.BAD_CONFIGURATION: "correct the recommender's or the environment's YAML, or the Param, as "

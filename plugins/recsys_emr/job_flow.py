@@ -18,7 +18,7 @@ from recsys_emr.validation import check_request
 
 CODE_HASH = "RECSYS_CODE_HASH"  # the jobs put it into the lineage of what they write
 # On the volume that the fleet's disk_gb buys; /tmp is on the nodes' root volume of 15 GB, which the
-# system shares. Python falls back to /tmp where a node lacks it; the bootstrap sees that none does.
+# system shares.
 SCRATCH = "/mnt/tmp"
 TAG_DAG = "recsys:dag"
 TAG_RUN = "recsys:run"
@@ -72,7 +72,7 @@ def run_job_flow(
         "StepConcurrencyLevel": 1,
         "AutoTerminationPolicy": {"IdleTimeout": _idle_seconds(emr, shape)},
         "Instances": _instances(emr, shape),
-        "Configurations": _configurations(emr.python, code),
+        "Configurations": _configurations(emr, code),
         "Steps": [_spark_step(shape, code, step) for step in steps],
         "Tags": _tags({**emr.tags, **stage.tags}),
     }
@@ -151,15 +151,16 @@ def _types(fleet: Fleet) -> list[dict[str, Any]]:
     return types
 
 
-def _configurations(python: str, code: StagedCode) -> list[dict[str, Any]]:
+def _configurations(emr: Emr, code: StagedCode) -> list[dict[str, Any]]:
     """Point every Spark process at one Python, and tell the jobs which code they are and where there is room.
 
     EMR's own default Python is older than the code.
     """
-    told = {
-        "Classification": "export",
-        "Properties": {CODE_HASH: code.content_hash, "TMPDIR": SCRATCH},
-    }
+    python = emr.python
+    exported = {CODE_HASH: code.content_hash}
+    if emr.wheelhouse:  # only the bootstrap sees to it that the directory is there
+        exported["TMPDIR"] = SCRATCH
+    told = {"Classification": "export", "Properties": exported}
     return [
         {"Classification": "spark-env", "Configurations": [told], "Properties": {}},
         {

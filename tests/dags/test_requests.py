@@ -112,6 +112,18 @@ def test_a_cluster_cannot_outlive_its_work(name: str, shape: str, label: str) ->
     assert tags["recsys:stage"] == SHAPES[shape]
 
 
+@pytest.mark.parametrize("wheelhouse", ["s3://bucket/wheelhouse/", None])
+def test_temporary_files_are_sent_where_the_bootstrap_makes_a_directory(
+    wheelhouse: str | None,
+) -> None:
+    request = request_of(relabelled("aws", wheelhouse=wheelhouse), "preprocessing")
+    (exported,) = [c for c in request["Configurations"] if c["Classification"] == "spark-env"]
+    told = exported["Configurations"][0]["Properties"].get("TMPDIR")
+    assert (told, "BootstrapActions" in request) == (
+        ("/mnt/tmp", True) if wheelhouse else (None, False)
+    )
+
+
 @pytest.mark.parametrize("label", LABELS)
 def test_both_release_lines_get_the_same_cluster(label: str) -> None:
     request = request_of(relabelled("aws", label), "distributed")

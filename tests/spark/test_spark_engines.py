@@ -6,7 +6,9 @@ import datetime as dt
 import gzip
 import importlib.util
 import json
+import os
 import random
+import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -24,10 +26,17 @@ from recommender.config import Preprocess
 from recommender.engines import Engine, at_work, current, duckdb_engine
 from recommender.engines.choice import Choice, choose, choose_again, go_on
 from recommender.engines.spark_engine import SparkEngine
+from recommender.errors import StorageError, TornFileError
 from recommender.jobs import preprocess
 from recommender.sources import SOURCES
 from recommender.sources.lines import parse_lines
-from recommender.sources.quarantine import Tally, count_lines, write_quarantine
+from recommender.sources.quarantine import (
+    Tally,
+    count_lines,
+    torn_files_named,
+    write_quarantine,
+)
+from recommender.sources.snapshot import open_snapshot
 
 LATEST = 1_900_000_000
 NOW = int(dt.datetime(2024, 1, 1, tzinfo=dt.UTC).timestamp())
@@ -206,11 +215,100 @@ def test_auto_chooses_by_the_size_of_the_text_and_says_why() -> None:
 def test_auto_chooses_again_by_the_lines_that_were_read() -> None:
     settings = Preprocess(duckdb_up_to_lines=1_500)
     first = Choice("spark", "large", 7)
-    few, many = (choose_again(settings, first, lines) for lines in (1_500, 1_501))
+    few, many = (choose_again(settings, first, lines, 1, 1 << 40) for lines in (1_500, 1_501))
     assert few == Choice(
         "duckdb", "1,500 lines were read, within the 1,500 of preprocess.duckdb_up_to_lines", 7
     )
     assert (many.engine, "more than" in many.reason) == ("spark", True)
+
+
+def test_what_would_fill_the_disk_here_stays_with_spark() -> None:
+    first = Choice("spark", "large", 7)
+    full, fits = (
+        choose_again(Preprocess(), first, 1_000, 3 << 30, free)
+        for free in ((12 << 30) - 1, 12 << 30)
+    )
+    assert (full.engine, fits.engine) == ("spark", "duckdb")
+    assert "but 12.0 GiB of disk would be needed here and 12.0 are free in" in full.reason
+
+
+def test_lines_that_are_lost_on_the_way_end_the_run(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.json").write_text("oops\n" * 3)
+    with closing(SparkEngine(spark)) as reader, at_work(reader):
+        read = reader.read(storage.list_files(str(tmp_path)))
+        parsed = parse_lines(read, SOURCES["events"], Preprocess(), LATEST)
+        assert reader.settled_size(parsed.first)[0] == 3
+        monkeypatch.setattr(reader, "settled_size", lambda _: (4, 1))
+        with (
+            pytest.raises(StorageError, match="expected the 4 lines that Spark has read, found 3"),
+            go_on(Preprocess(), Choice("spark", "", 0), parsed),
+        ):
+            pass
+
+
+def test_released_lines_stay_for_what_may_be_computed_again_and_discarded_ones_go(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    (tmp_path / "a.json").write_text("oops\n" * 3)
+    with closing(SparkEngine(spark)) as reader, at_work(reader):
+        read = reader.read(storage.list_files(str(tmp_path)))
+        parsed = parse_lines(read, SOURCES["events"], Preprocess(), LATEST)
+        kept = reader.keep(parsed.first.groupBy("reason").count())
+        assert kept.count() == 1
+        parsed.release()
+        kept.unpersist(blocking=True)  # as when the node that held it is lost
+        assert kept.count() == 1
+        reader.discard(parsed.first)
+        with pytest.raises(Exception, match="does not exist"):
+            parsed.first.collect()
+
+
+def test_a_worker_that_is_killed_is_no_torn_file(tmp_path: Path, spark: SparkSession) -> None:
+    def die(_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield  # a generator, as Spark asks for
+
+    (tmp_path / "a.json").write_text("oops")
+    with closing(SparkEngine(spark)) as reader, at_work(reader):
+        frame = reader.read(storage.list_files(str(tmp_path))).mapInArrow(die, "raw string")
+        with pytest.raises(Exception, match="Python worker exited") as failed, reader.read_errors():
+            frame.collect()
+        assert not isinstance(failed.value, TornFileError)
+
+
+def test_a_suspicion_that_no_file_confirms_gives_way_to_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(b"\n".join(_events(3))))
+    snapshot = open_snapshot(str(tmp_path), "events")
+    suspected = TornFileError("java.io.EOFException")
+    with (
+        duckdb_engine.engine() as made,
+        at_work(made),
+        pytest.raises(RuntimeError, match="what failed"),
+        torn_files_named(snapshot),
+    ):
+        raise suspected from RuntimeError("what failed")
+
+
+def test_many_bad_lines_do_not_ask_for_the_names_of_columns_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    with duckdb_engine.engine() as made, at_work(made):
+        frame = made.frame([(n, "x") for n in range(1_000)], {"a": "bigint", "b": "string"})
+        kind = type(frame)
+        before: Any = kind.columns
+
+        def counted(self: Any) -> list[str]:
+            asked.append(1)
+            return list(before.fget(self))
+
+        monkeypatch.setattr(kind, "columns", property(counted))
+        made.write_lines(frame, 1_000, str(tmp_path / "bad"))
+    (part,) = (tmp_path / "bad").glob("part-*.json.gz")
+    assert len(gzip.decompress(part.read_bytes()).splitlines()) == 1_000
+    assert len(asked) < 20
 
 
 def test_lines_that_are_handed_over_leave_spark_and_then_the_disk(

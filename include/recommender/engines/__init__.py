@@ -59,7 +59,13 @@ class Engine(Protocol):
         """Compute a frame once for all who use it."""
 
     def release(self, frame: DataFrame) -> None:
-        """Free what ``keep`` holds."""
+        """Free what ``keep`` holds. What was settled (or read) stays on Spark's disks until the end.
+
+        Kept frames that were made of it may have to be computed again, when a node is lost.
+        """
+
+    def discard(self, frame: DataFrame) -> None:
+        """Delete what was settled, and of which nothing is made any more but what was settled itself."""
 
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Compute a frame now, forget how, and count it: a loop's plan does not grow."""
@@ -100,7 +106,7 @@ _at_work: list[Engine] = []
 
 @contextmanager
 def at_work(engine: Engine) -> Iterator[Engine]:
-    """Make an engine the one that ``F`` speaks for; one at a time in a process."""
+    """Make an engine the one that ``F`` speaks for, until the end or another one within."""
     _at_work.append(engine)
     try:
         yield engine

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from recommender.config import Preprocess
 from recommender.engines import Engine, at_work, current
+from recommender.errors import StorageError
 from recommender.sources.lines import Parsed
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 _GIB = 1 << 30
 # gzip shrinks JSON of this kind five- to sixteen-fold; ten keeps the guess on the safe side.
 _GZIP_RATIO = 10
+# Files that are handed over, and what DuckDB spills with next to no memory: 3.5 times, measured.
+_ROOM = 4
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,35 @@ def choose(settings: Preprocess, plain_bytes: int, gzip_bytes: int) -> Choice:
     return Choice("duckdb" if fits else "spark", reason, text)
 
 
-def choose_again(settings: Preprocess, choice: Choice, lines: int) -> Choice:
-    """Take the engine for what Spark has read: it is a twentieth of the text, and may fit one machine."""
+def choose_again(
+    settings: Preprocess, choice: Choice, lines: int, size: int, free_bytes: int
+) -> Choice:
+    """Take the engine for what Spark has read: it is a twentieth of the text, and may fit one machine.
+
+    Args:
+        settings: the configuration's section ``preprocess``.
+        choice: what has read.
+        lines: how many it has read.
+        size: bytes of the files that they are in.
+        free_bytes: room on this machine's disk.
+    """
     limit = settings.duckdb_up_to_lines
-    fits = lines <= limit
-    how = "within" if fits else "more than"
+    how = "within" if lines <= limit else "more than"
     reason = f"{lines:,} lines were read, {how} the {limit:,} of preprocess.duckdb_up_to_lines"
-    return replace(choice, engine="duckdb" if fits else "spark", reason=reason)
+    if lines > limit:
+        return replace(choice, reason=reason)
+    if size * _ROOM > free_bytes:
+        reason += (
+            f", but {size * _ROOM / _GIB:.1f} GiB of disk would be needed here and "
+            f"{free_bytes / _GIB:.1f} are free in {tempfile.gettempdir()}"
+        )
+        return replace(choice, reason=reason)
+    return replace(choice, engine="duckdb", reason=reason)
 
 
 @contextmanager
 def start(choice: Choice) -> Iterator[Engine]:
-    """Start the engine and put it to work; the other one is not even imported."""
+    """Start the engine and put it to work; for DuckDB, Spark is not even imported."""
     if choice.engine == "duckdb":
         from recommender.engines import duckdb_engine
 
@@ -91,15 +113,24 @@ def go_on(settings: Preprocess, choice: Choice, parsed: Parsed) -> Iterator[tupl
     if choice.engine == "duckdb" or settings.engine != "auto":
         yield choice, parsed
         return
-    then = choose_again(settings, choice, int(parsed.first.count()))
+    spark = cast("SparkEngine", current())
+    lines, size = spark.settled_size(parsed.first)
+    then = choose_again(
+        settings, choice, lines, size, shutil.disk_usage(tempfile.gettempdir()).free
+    )
     logger.info("engine %s for the rest: %s", then.engine, then.reason)
     if then.engine == choice.engine:
         yield then, parsed
         return
     from recommender.engines import duckdb_engine
 
-    spark = cast("SparkEngine", current())
     with duckdb_engine.engine() as made, at_work(made):
         folder = made.folder()
         spark.hand_over(parsed.first, folder)
-        yield then, Parsed(made.take(folder), None)
+        taken = made.take(folder)
+        if (found := taken.count()) != lines:
+            message = (
+                f"expected the {lines:,} lines that Spark has read, found {found:,} in {folder}"
+            )
+            raise StorageError(message)
+        yield then, Parsed(taken, None)

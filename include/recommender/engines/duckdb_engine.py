@@ -55,6 +55,8 @@ _FETCH = 10_000  # rows taken into Python at a time
 # Half of the memory: DuckDB counts its buffers, not the blocks of text on their way into it, nor
 # the Python beside it. What does not fit goes to disk.
 _MEMORY_SHARE = 0.5
+# Of what others leave: a Spark that has read before still holds its heap.
+_FREE_SHARE = 0.75
 
 
 class DuckDbEngine:
@@ -202,6 +204,8 @@ class DuckDbEngine:
         self._folders[name] = folder
         return self._table(name)
 
+    discard = release
+
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Compute into a table, and count it."""
         kept = self.keep(frame)
@@ -240,11 +244,12 @@ class DuckDbEngine:
     def write_lines(self, frame: DataFrame, rows: int, uri: str) -> None:  # noqa: ARG002
         """Write JSON lines in Python: their text may be anything."""
         path = self._directory / "part.json.gz"
-        ordered = frame.orderBy(*frame.columns[:2])
+        names = list(frame.columns)  # once: SQLFrame copies the whole query to tell them
+        ordered = frame.orderBy(*names[:2])
         for number, part in enumerate(self._rows(ordered, LINES_PER_FILE)):
             with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as out:
                 for row in part:
-                    record = dict(zip(frame.columns, row, strict=True))
+                    record = dict(zip(names, row, strict=True))
                     out.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
             storage.upload(path, join(uri, f"part-{number:05d}.json.gz"))
 
@@ -300,7 +305,7 @@ def compile_reading(reading: Reading) -> Compiled:
 @contextmanager
 def engine() -> Iterator[DuckDbEngine]:
     """Give an engine whose files disappear with it."""
-    memory = int(memory_bytes() * _MEMORY_SHARE)
+    memory = int(min(memory_bytes() * _MEMORY_SHARE, free_memory_bytes() * _FREE_SHARE))
     with tempfile.TemporaryDirectory(prefix="recsys-duckdb-") as directory:
         made = DuckDbEngine(Path(directory), memory)
         logger.info("DuckDB %s with %.1f GiB of memory", duckdb.__version__, memory / 2**30)
@@ -318,6 +323,16 @@ def memory_bytes() -> int:
         if path.is_file() and (text := path.read_text().strip()).isdecimal():
             return min(machine, int(text))
     return machine
+
+
+def free_memory_bytes() -> int:
+    """Return how much of the machine's memory nobody uses; all of it where that is not told."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return memory_bytes()
 
 
 def _found(reading: Reading) -> Schema:

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from itertools import chain, count
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]  # py4j has no types
 from pyspark import StorageLevel
@@ -46,7 +46,14 @@ _BROADCAST_ROWS = 1_000_000
 _SPREAD_BYTES = 16 << 20
 
 # What Hadoop's decompressors say of a torn or damaged file.
+_CRASHED = "Python worker exited"
 _TORN = ("EOFException", "ZipException", "gzip", "Decompressor", "DataFormatException")
+
+
+class _Settled(NamedTuple):
+    frame: DataFrame
+    uri: str
+    rows: int
 
 
 class SparkEngine:
@@ -59,7 +66,7 @@ class SparkEngine:
     def __init__(self, session: SparkSession) -> None:
         self.session = session
         self._numbers = count()
-        self._settled: dict[int, tuple[DataFrame, str]] = {}
+        self._settled: dict[int, _Settled] = {}
 
     def frame(self, rows: Sequence[tuple[Any, ...]], schema: Schema) -> DataFrame:
         """Make a small frame of rows at hand."""
@@ -102,32 +109,38 @@ class SparkEngine:
         return frame.persist(StorageLevel.MEMORY_AND_DISK)
 
     def release(self, frame: DataFrame) -> None:
-        """Free what ``keep`` or ``settle`` holds."""
-        if id(frame) in self._settled:
-            _, uri = self._settled.pop(id(frame))
-            self._delete(uri)
-        else:
+        """Free what ``keep`` holds; see ``Engine.release`` for what was settled."""
+        if id(frame) not in self._settled:
             frame.unpersist()
+
+    def discard(self, frame: DataFrame) -> None:
+        """Delete the files of what was settled."""
+        self._delete(self._settled.pop(id(frame)).uri)
 
     def settle(self, frame: DataFrame) -> tuple[DataFrame, int]:
         """Write Parquet and read it again.
 
         A checkpoint would hold rows as objects, some 70 bytes for two keys, in the memory that the next
-        step wants; on HDFS the files are replicated as well, so a lost executor (Spot) costs nothing.
+        step wants. On EMR the files lie on the core nodes, so a lost task node (Spot) costs nothing.
         """
         uri = f"{self._scratch}/settled-{next(self._numbers)}"
         frame.write.parquet(uri)
         settled = self.session.read.schema(frame.schema).parquet(uri)
-        self._settled[id(settled)] = (settled, uri)
-        return settled, settled.count()
+        rows = settled.count()
+        self._settled[id(settled)] = _Settled(settled, uri, rows)
+        return settled, rows
 
     def hand_over(self, settled: DataFrame, folder: Path) -> None:
         """Move the Parquet files of what was settled into a folder of this machine."""
-        _, uri = self._settled.pop(id(settled))
-        java: Any = self.session.sparkContext
-        source, target = (java._jvm.org.apache.hadoop.fs.Path(x) for x in (uri, folder.as_uri()))
-        files = source.getFileSystem(java._jsc.hadoopConfiguration())
-        files.copyToLocalFile(True, source, target, True)  # delete the source; no checksum files
+        path, files = self._at(self._settled.pop(id(settled)).uri)
+        target, _ = self._at(folder.as_uri())
+        files.copyToLocalFile(True, path, target, True)  # delete the source; no checksum files
+
+    def settled_size(self, settled: DataFrame) -> tuple[int, int]:
+        """Return the rows and the bytes on disk of what was settled."""
+        found = self._settled[id(settled)]
+        path, files = self._at(found.uri)
+        return found.rows, int(files.getContentSummary(path).getLength())
 
     @cached_property
     def _scratch(self) -> str:
@@ -157,9 +170,14 @@ class SparkEngine:
                 logger.warning("%s is left behind: %s", self._scratch, error)
 
     def _delete(self, uri: str) -> None:
+        path, files = self._at(uri)
+        files.delete(path, True)
+
+    def _at(self, uri: str) -> tuple[Any, Any]:
+        """Return Hadoop's path and its file system, which have no public Python face."""
         java: Any = self.session.sparkContext
         path = java._jvm.org.apache.hadoop.fs.Path(uri)
-        path.getFileSystem(java._jsc.hadoopConfiguration()).delete(path, True)
+        return path, path.getFileSystem(java._jsc.hadoopConfiguration())
 
     def small(self, frame: DataFrame, rows: int) -> DataFrame:
         """Broadcast it if it is; what Spark estimates of it may be far too much.
@@ -220,7 +238,9 @@ class SparkEngine:
         try:
             yield
         except (Py4JJavaError, PySparkException) as error:
-            if not any(sign in str(error) for sign in _TORN):
+            said = str(error)
+            # A worker that was killed, for want of memory most often, is an end of a stream as well.
+            if _CRASHED in said or not any(sign in said for sign in _TORN):
                 raise
             raise TornFileError(str(error).splitlines()[0]) from error
 

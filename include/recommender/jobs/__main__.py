@@ -7,9 +7,11 @@ absolute name only and assumes nothing about where it lies.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
+_TERMINATED = 128 + signal.SIGTERM  # what a shell says of a process that the signal ended
 JOBS = ("preprocess", "train", "evaluate", "verify", "recommend", "reproduce")
 
 
@@ -28,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    # EMR cancels a step so: leave by the exits that remove temporary files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     # Imported late: the nodes that preprocess have no implicit, those that train need no Spark.
     job = importlib.import_module(f"recommender.jobs.{arguments[0]}")
     return int(job.main(arguments[1:]))

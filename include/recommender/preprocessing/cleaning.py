@@ -76,7 +76,7 @@ def minimum_support(pairs: DataFrame, min_items: int, min_users: int, all_items:
         rest = _drop_rare(pairs, c.ITEM_ID, min_users, min(most, all_items))
         rest = _drop_rare(rest, c.USER_ID, min_items, most)
         settled, left = engines.current().settle(rest)
-        engines.current().release(pairs)
+        engines.current().discard(pairs)
         pairs = settled
         removed = found - left
         logger.info("support: round %d leaves %d pairs", number, left)

@@ -17,6 +17,7 @@ from recommender.engines.executor_reading import UNSETTLED
 from recommender.errors import BadDataError, SnapshotError, TornFileError
 from recommender.locations import SUMMARY, join
 from recommender.schemas import QUARANTINE, conform
+from recommender.sources.gunzip import GzipFaultError
 from recommender.sources.lines import BLANK, BLOCK, MILLISECONDS, POSITION, Parsed
 from recommender.sources.peek import gzip_fault, is_gzip_name
 from recommender.sources.snapshot import Snapshot
@@ -188,4 +189,10 @@ def torn_files_named(snapshot: Snapshot) -> Iterator[None]:
     except TornFileError as error:
         faults = {f.uri: gzip_fault(f) for f in snapshot.files if is_gzip_name(f.uri)}
         named = [f"{uri}: {fault}" for uri, fault in faults.items() if fault]
-        raise BadDataError("; ".join(named) or str(error)) from error
+        if named:
+            raise BadDataError("; ".join(named)) from error
+        if isinstance(error.__cause__, GzipFaultError):
+            raise  # our own reader has seen it
+        raise (
+            error.__cause__ or error
+        ) from None  # Spark only suspected it by the words of a failure

@@ -79,6 +79,11 @@ def test_an_error_with_a_name(line: str, kind: Kind) -> None:
     [
         ("Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space\n\tat java.base/x\n", "", Kind.OUT_OF_MEMORY),
         ("26/11/22 10:00:00 ERROR YarnScheduler: Lost executor 2: Container killed by YARN for exceeding memory limits. 5.5 GB of 5.5 GB\n", "error: unexpected Py4JJavaError: An error occurred while calling o1.parquet (the traceback is above)\n", Kind.OUT_OF_MEMORY),
+        ("", "error: unexpected OutOfMemoryException: Out of Memory Error: could not allocate block of size 256.0 KiB (the traceback is above)\n", Kind.OUT_OF_MEMORY),
+        ("", "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)\nerror: unexpected Py4JJavaError: An error occurred while calling o115.parquet. (the traceback is above)\n", Kind.OUT_OF_MEMORY),
+        ("", "error: unexpected OutOfMemoryException: Out of Memory Error: failed to offload data block of size 256.0 KiB (9.7 GiB/9.7 GiB used) (the traceback is above)\n", Kind.OUT_OF_DISK),
+        ("", "error: unexpected OSError: [Errno 28] No space left on device (the traceback is above)\n", Kind.OUT_OF_DISK),
+        ("26/11/28 10:00:00 ERROR Executor: java.io.IOException: No space left on device\n", "", Kind.OUT_OF_DISK),
         ("", "Traceback\nMemoryError\nerror: unexpected MemoryError: Unable to allocate 9.1 GiB (the traceback is above)\n", Kind.OUT_OF_MEMORY),
         ("ExecutorLostFailure (executor 3 exited): Exit status: 137. Diagnostics: killed on request\n", "", Kind.OUT_OF_MEMORY),
         ("", "Traceback (most recent call last):\nModuleNotFoundError: No module named 'implicit'\n", Kind.MISSING_DEPENDENCY),

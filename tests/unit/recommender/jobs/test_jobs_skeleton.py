@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,3 +130,30 @@ def test_entry_point_hands_the_rest_to_the_job(capsys: pytest.CaptureFixture[str
         entry.main(["preprocess", "--help"])
     assert stop.value.code == 0
     assert "--quarantine URI" in capsys.readouterr().out
+
+
+_CANCELLED = """
+import os, signal, sys, tempfile, types
+from recommender.jobs import __main__ as entry
+
+job = types.ModuleType("recommender.jobs.verify")
+
+def main(_):
+    with tempfile.TemporaryDirectory() as folder:
+        print(folder, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+job.main = main
+sys.modules[job.__name__] = job
+entry.main(["verify"])
+"""
+
+
+def test_a_cancelled_step_removes_its_temporary_files() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CANCELLED], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 143
+    assert done.stdout.strip()
+    assert not Path(done.stdout.strip()).exists()
