@@ -1,10 +1,11 @@
 """Train and measure a published version again from its manifest alone, and compare.
 
-Says bit-equal, metric-equal (within --tolerance) or different. The setting that was chosen is fitted
-again, from the same start and with the same seed and threads; the search that chose it is not repeated,
-because it is bounded by time. A version of engine spark is fitted with Spark on this machine; its
-shards have other names each time, so metric-equal is the best it gets. Writes candidate/, report/ and
-reproduction.json below --output. Exit code 0 for the first two answers, 3 for the third.
+Says bit-equal (files and metrics), metric-equal (every metric within --tolerance) or different. The
+setting that was chosen is fitted again, from the same start and with the same seed and threads; the
+search that chose it is not repeated, because it is bounded by time. A version of engine spark is fitted
+with Spark on this machine; its shards have other names each time, so metric-equal is the best it gets.
+Writes candidate/, report/ and reproduction.json below --output, in place of an earlier run's. Exit code
+0 for the first two answers, 3 for the third.
 """
 
 from __future__ import annotations
@@ -13,24 +14,26 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from recommender import manifest, storage
+from recommender.artifact import POPULARITY
 from recommender.distributed import layout
-from recommender.errors import ManifestError, NotReproducedError
+from recommender.errors import NotReproducedError
 from recommender.jobs import cli, evaluate, train
-from recommender.jobs.outputs import require_apart
-from recommender.lineage import reproduction
+from recommender.jobs.outputs import clear, require_apart
+from recommender.lineage import facts, reproduction
 from recommender.lineage.reproduction import Reproduction
-from recommender.locations import MANIFEST, REPORT, join
+from recommender.locations import REPORT, join
 from recommender.manifest import Manifest
 
 _log = logging.getLogger(__name__)
-RECORD = "reproduction.json"
+CANDIDATE_FOLDER, REPORT_FOLDER, RECORD = "candidate", "report", "reproduction.json"
+_OWN = frozenset({CANDIDATE_FOLDER, REPORT_FOLDER, RECORD})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,8 +72,8 @@ def _run(arguments: argparse.Namespace) -> None:
         print(line)
     if found.answer == "different":
         message = (
-            f"{arguments.version} could not be reproduced: metrics differ by {found.worst:.2%}, "
-            f"{arguments.tolerance:.2%} is allowed; the lines above name what differs"
+            f"{arguments.version} could not be reproduced: {found.reason}; the lines above name "
+            "what differs"
         )
         raise NotReproducedError(message)
 
@@ -80,7 +83,8 @@ def reproduce(version: str, output: str, dataset: str | None, tolerance: float) 
 
     Args:
         version: directory of the published version.
-        output: where ``candidate/``, ``report/`` and ``reproduction.json`` are written.
+        output: where ``candidate/``, ``report/`` and ``reproduction.json`` are written; what an
+            earlier run left there is deleted.
         dataset: where the dataset is; None: where the version was trained.
         tolerance: largest relative difference of a metric that is still equal.
 
@@ -88,16 +92,20 @@ def reproduce(version: str, output: str, dataset: str | None, tolerance: float) 
         ManifestError: the version is damaged, or its manifest does not say how it was made.
         RecommenderError: the dataset is gone, or a job failed; the message says why.
     """
-    sealed = manifest.verify(version, "version")
-    dataset = dataset or str(_fact(sealed, "dataset")["uri"])
+    sealed = manifest.read(version, "version")
+    dataset = dataset or facts.require(sealed.about, "dataset.uri", str)
     require_apart([output], [version, dataset])
-    candidate, report = join(output, "candidate"), join(output, "report")
+    # Before anything else can fail: a failed run leaves no older answer to be trusted.
+    clear(output, lambda name: name in _OWN)
+    manifest.verify(version, "version")
+    reproduction.require_comparable(sealed)
+    candidate, report = join(output, CANDIDATE_FOLDER), join(output, REPORT_FOLDER)
     with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
         config = Path(folder) / "recommender.yaml"
         config.write_text(yaml.safe_dump(settings(sealed)))
         common = ["--config", str(config), "--dataset", dataset]
-        start = (sealed.about.get("training") or {}).get("warm_start")
-        warm = ["--champion", str(start["champion"])] if start else []
+        champion = _champion(sealed)
+        warm = ["--champion", champion] if champion else []
         _again("training", train.main([*common, "--output", candidate, *warm]))
         measure = [*common, "--candidate", candidate, "--output", report]
         _again("measuring", evaluate.main(measure))
@@ -118,35 +126,46 @@ def _again(what: str, code: int) -> None:
 
 
 def settings(version: Manifest) -> dict[str, Any]:
-    """Return the configuration that makes a version again: its setting, fitted without a search."""
+    """Return the configuration that makes a version again: its setting, fitted without a search.
+
+    Raises:
+        ManifestError: the version's manifest lacks a fact of it.
+    """
     about = version.about
-    made_with, setting = dict(_fact(version, "settings")), dict(_fact(version, "setting"))
+    made_with = dict(facts.require(about, "settings", dict))
+    setting = facts.require(about, "setting", dict)
     made_with["search"] = None
     if layout.is_sharded(version.files):
         made_with["distributed"] = setting
     else:
         # The threads that were used, not "all there are": another machine has another number.
-        made_with |= {"als": setting, "threads": about["threads"]}
-    if (about.get("training") or {}).get("warm_start"):
-        made_with["warm_iterations"] = setting["iterations"]
-    name = str(about["recommender"])
+        made_with |= {"als": setting, "threads": facts.require(about, "threads", int)}
+    if _champion(version):
+        made_with["warm_iterations"] = facts.require(about, "setting.iterations", int)
+    name = facts.require(about, "recommender", str)
     return {
         "name": name,
         "description": f"A version of {name}, made again.",
         "dataset": name,
         "train": made_with,
-        "evaluate": dict(_fact(version, "lineage")["settings"]),
+        "evaluate": facts.require(about, "lineage.settings", dict),
+        # No gate runs here. Its default names models that the version may not have been compared
+        # with; popularity is always there.
+        "gate": {"baselines": [POPULARITY]},
     }
 
 
-def _fact(version: Manifest, name: str) -> Mapping[str, Any]:
-    found = version.about.get(name)
-    if not isinstance(found, Mapping):
-        message = (
-            f"expected {name} in the version's {MANIFEST}, found none: it cannot be made again"
-        )
-        raise ManifestError(message)
-    return found
+def _champion(version: Manifest) -> str | None:
+    """Return the champion that the last fit went on from; None if it began anew.
+
+    A version of before that was noted began anew, too.
+
+    Raises:
+        ManifestError: it went on from one that is not named.
+    """
+    if not facts.find(version.about, "training.warm_start", object):
+        return None
+    return facts.require(version.about, "training.warm_start.champion", str)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 
 CODE_HASH = "RECSYS_CODE_HASH"
 _LIBRARIES = ("numpy", "scipy", "implicit", "optuna", "pyarrow")
+_SPARK = "pyspark"
+_PACKAGE = "package:"
 
 
 def describe() -> dict[str, Any]:
@@ -20,15 +22,32 @@ def describe() -> dict[str, Any]:
     The hash is the one that the caller staged the code under; of a job started by hand it is
     ``package:`` and the hash of the package's own files.
     """
-    versions = {name: metadata.version(name) for name in _LIBRARIES}
     return {
         "versions": {
             "python": platform.python_version(),
             "machine": platform.machine(),  # another one adds floats in another order
-            **versions,
+            **{name: metadata.version(name) for name in _LIBRARIES},
+            **_spark(),
         },
         "code_hash": os.environ.get(CODE_HASH) or _package_hash(),
     }
+
+
+def comparable(one: str, other: str) -> bool:
+    """Tell whether two code hashes are of the same kind, so that other hashes mean other code.
+
+    The staged code is more than the package (configuration, pinned libraries): equal code has one
+    hash on a cluster and another one of a job started by hand.
+    """
+    return one.startswith(_PACKAGE) == other.startswith(_PACKAGE)
+
+
+def _spark() -> dict[str, str]:
+    """Return Spark's version where it is installed as a package; nothing is imported or started."""
+    try:
+        return {_SPARK: metadata.version(_SPARK)}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 @functools.cache
@@ -43,4 +62,4 @@ def _package_hash() -> str | None:
         data = file.read_bytes()
         digest.update(f"{file.relative_to(package)}\0{len(data)}\0".encode())
         digest.update(data)
-    return f"package:{digest.hexdigest()[:16]}"
+    return f"{_PACKAGE}{digest.hexdigest()[:16]}"

@@ -1,8 +1,13 @@
 """Hold a version that was trained again from its manifest against the version itself: pure.
 
-Three answers. ``bit-equal``: every file of the version's models has the same SHA-256. ``metric-equal``: it has
-not, but every metric agrees within the tolerance (other threads, libraries or processors add floats in
-another order). ``different``: neither.
+Three answers. ``bit-equal``: every file of the version's models has the same SHA-256, and every metric is
+the same number. ``metric-equal``: not that, but every metric agrees within the tolerance (other threads,
+libraries or processors add floats in another order). ``different``: neither, or one of the two reports
+lacks a model or a metric of the other. Equal files with other metrics are ``different``, too: the model
+is the same and was measured differently.
+
+The metrics are every number that the version's report holds of a model; no intervals, which are drawn
+around them, and no seconds. What newer code adds, a file, a model or a metric, is no difference.
 """
 
 from __future__ import annotations
@@ -12,15 +17,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from recommender.errors import ManifestError
+from recommender.gate.policy import CHAMPION
+from recommender.lineage import facts, provenance
 from recommender.locations import REPORT, SUMMARY
 from recommender.manifest import File, Manifest
 
 Answer = Literal["bit-equal", "metric-equal", "different"]
+Side = Literal["then", "now"]
+Scores = dict[str, dict[str, float]]
 
 TOLERANCE = 0.01
 """Largest relative difference of a metric that still counts as equal."""
 
-METRICS = ("recall", "ndcg", "map", "hit_rate", "coverage")
 # Records of one run, with times and places in them; no part of the model.
 _RECORDS = frozenset({REPORT, SUMMARY, "decision.json", "search.json"})
 
@@ -33,9 +41,11 @@ class Reproduction:
         answer: see the module.
         files: name -> (SHA-256 then, SHA-256 now) of every file of the version that differs; None
             where it is absent now.
-        compared: how many files were compared.
+        compared: how many files were compared; at least one.
         metrics: (model, metric) -> (then, now) of every metric that differs at all.
-        worst: largest relative difference of a metric.
+        missing: ``model`` or ``model.metric`` that only one of the two reports has -> the one that
+            lacks it.
+        worst: largest relative difference of a metric, from 0 (equal) to 2 (opposite).
         tolerance: what was allowed.
         environment: fact -> (then, now) of versions, threads and code that differ: the usual causes.
     """
@@ -44,25 +54,41 @@ class Reproduction:
     files: dict[str, tuple[str, str | None]]
     compared: int
     metrics: dict[tuple[str, str], tuple[float, float]]
+    missing: dict[str, Side]
     worst: float
     tolerance: float
     environment: dict[str, tuple[str, str]]
 
+    @property
+    def reason(self) -> str:
+        """Say in one sentence, without its full stop, what the answer rests on."""
+        same = f"all {self.compared} files of the model have the same SHA-256"
+        if self.answer == "bit-equal":
+            return f"{same}, and every metric is equal"
+        parts = [f"metrics differ by {self.worst:.2%} at most ({self.tolerance:.2%} is allowed)"]
+        if self.missing:
+            parts.append(f"measured only once: {', '.join(sorted(self.missing))}")
+        parts.append(f"{len(self.files)} of {self.compared} files differ" if self.files else same)
+        found = ", ".join(parts)
+        if self.answer == "different" and not self.files:
+            return (
+                f"{found}: the model is the same and was measured differently, on another test "
+                "window for example"
+            )
+        return found
+
     def lines(self) -> Iterator[str]:
         """Yield what a person reads, the answer first."""
-        yield f"{self.answer}: {self._reason()}"
+        yield f"{self.answer}: {self.reason}"
         for name, (was, found) in self.environment.items():
             yield f"  {name} was {was}, is {found}"
         for name in sorted(self.files):
             yield f"  file {name} differs"
+        for name, side in sorted(self.missing.items()):
+            other = "now" if side == "then" else "then"
+            yield f"  {name} was not measured {side}, only {other}"
         for (model, metric), (then, now) in sorted(self.metrics.items()):
             yield f"  {model} {metric} was {then:.6g}, is {now:.6g}"
-
-    def _reason(self) -> str:
-        if self.answer == "bit-equal":
-            return f"all {self.compared} files of the model have the same SHA-256"
-        found = f"{len(self.files)} of {self.compared} files differ, metrics by {self.worst:.2%} at most"
-        return f"{found} ({self.tolerance:.2%} is allowed)"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values only."""
@@ -71,10 +97,21 @@ class Reproduction:
             "compared": self.compared,
             "files": {name: list(pair) for name, pair in self.files.items()},
             "metrics": {f"{m}.{k}": list(pair) for (m, k), pair in self.metrics.items()},
+            "missing": self.missing,
             "worst": self.worst,
             "tolerance": self.tolerance,
             "environment": {name: list(pair) for name, pair in self.environment.items()},
         }
+
+
+def require_comparable(version: Manifest) -> None:
+    """Refuse a version that ``compare`` would refuse: before the fits, which may take hours.
+
+    Raises:
+        ManifestError: the version's manifest has no files or no metrics to compare with.
+    """
+    _model_files(version)
+    _recorded_scores(version)
 
 
 def compare(
@@ -89,61 +126,139 @@ def compare(
         tolerance: largest relative difference of a metric that still counts as equal.
 
     Raises:
-        ManifestError: the version's manifest has no metrics to compare with.
+        ManifestError: the version's manifest has no files or no metrics to compare with.
     """
-    files = dict(_differing_files(version.files, candidate.files))
-    pairs = dict(_metric_pairs(version.about.get("metrics"), report["models"]))
-    differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    theirs = _model_files(version)
+    files = dict(_differing_files(theirs, candidate.files))
+    then, now = _recorded_scores(version), _scores(report["models"])
+    differing = {key: pair for key, pair in _metric_pairs(then, now) if pair[0] != pair[1]}
+    missing = dict(_missing(then, now))
     worst = max((_relative(*pair) for pair in differing.values()), default=0.0)
-    equal: Answer = "metric-equal" if worst <= tolerance else "different"
+    equal: Answer = "metric-equal" if files or differing else "bit-equal"
     return Reproduction(
-        answer="bit-equal" if not files else equal,
+        answer="different" if missing or worst > tolerance else equal,
         files=files,
-        compared=len(version.files.keys() - _RECORDS),
+        compared=len(theirs),
         metrics=differing,
+        missing=missing,
         worst=worst,
         tolerance=tolerance,
         environment=dict(_environment(version.about, candidate.about)),
     )
 
 
+def _model_files(version: Manifest) -> dict[str, File]:
+    """Return the version's files but for the records of its run; at least one.
+
+    Raises:
+        ManifestError: there is none: nothing would differ, whatever came out.
+    """
+    found = {name: file for name, file in version.files.items() if name not in _RECORDS}
+    if not found:
+        message = (
+            "expected files of a model in the version's manifest, found none: there is nothing to "
+            "compare with; make a version again that holds its models"
+        )
+        raise ManifestError(message)
+    return found
+
+
 def _differing_files(
     then: Mapping[str, File], now: Mapping[str, File]
 ) -> Iterator[tuple[str, tuple[str, str | None]]]:
     """Yield the version's files that came out otherwise; what newer code adds beside them is none."""
-    for name in sorted(then.keys() - _RECORDS):
+    for name in sorted(then):
         found = now[name].sha256 if name in now else None
         if then[name].sha256 != found:
             yield name, (then[name].sha256, found)
 
 
-def _metric_pairs(
-    then: object, now: Mapping[str, Any]
-) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
-    """Yield what both reports measured of the same models; a champion is no part of the version."""
-    if not isinstance(then, Mapping) or not then.keys() & now.keys():
-        message = "expected metrics in the version's manifest, found none that can be compared"
+def _recorded_scores(version: Manifest) -> Scores:
+    """Return what the version's report has measured; at least one metric.
+
+    Raises:
+        ManifestError: there is none.
+    """
+    found = _scores(facts.require(version.about, "metrics", dict))
+    if not any(found.values()):
+        message = (
+            "expected metrics of models in the version's manifest, found none: there is nothing to "
+            "compare with; make a version again that was measured"
+        )
         raise ManifestError(message)
+    return found
+
+
+def _scores(models: Mapping[str, Any]) -> Scores:
+    """Return model -> metric -> value of a report; a champion is no part of the version."""
+    return {
+        model: {name: float(value) for name, value in values.items() if _is_metric(name, value)}
+        for model, values in models.items()
+        if model != CHAMPION and isinstance(values, Mapping)
+    }
+
+
+def _is_metric(name: str, value: object) -> bool:
+    """Tell a metric from an interval, which is a list, from seconds, and from what is not known."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and not name.startswith("seconds")
+
+
+def _metric_pairs(
+    then: Scores, now: Scores
+) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
+    """Yield what both reports have measured of the same models."""
     for model in sorted(then.keys() & now.keys()):
-        for metric in METRICS:
-            yield (model, metric), (float(then[model][metric]), float(now[model][metric]))
+        for metric in sorted(then[model].keys() & now[model].keys()):
+            yield (model, metric), (then[model][metric], now[model][metric])
+
+
+def _missing(then: Scores, now: Scores) -> Iterator[tuple[str, Side]]:
+    """Yield the models and metrics of the version's report that one of the reports lacks.
+
+    Of a metric that the version's report holds of some models only, the others lack it ``then``. One
+    that it holds of none is new, and no difference.
+    """
+    names = {metric for scores in then.values() for metric in scores}
+    for model in sorted(then):
+        if model not in now:
+            yield model, "now"
+            continue
+        for metric in sorted(names):
+            if metric in then[model] and metric not in now[model]:
+                yield f"{model}.{metric}", "now"
+            if metric not in then[model] and metric in now[model]:
+                yield f"{model}.{metric}", "then"
 
 
 def _relative(then: float, now: float) -> float:
-    return abs(now - then) / abs(then) if then else float("inf")
+    """Return the difference as a share of the larger magnitude, from 0 to 2; 0 if both are 0.
+
+    Not of the old value: that may be 0, and JSON has no infinity.
+    """
+    larger = max(abs(then), abs(now))
+    return abs(now - then) / larger if larger else 0.0
 
 
 def _environment(
     then: Mapping[str, Any], now: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield the facts that explain a difference: libraries, code, threads, data."""
-    for name in sorted({*then.get("versions", {}), *now.get("versions", {})}):
-        pair = then.get("versions", {}).get(name), now.get("versions", {}).get(name)
-        if pair[0] != pair[1]:
-            yield name, (str(pair[0]), str(pair[1]))
-    for name in ("code_hash", "threads", "seed"):
+    was, found = (facts.find(about, "versions", dict) or {} for about in (then, now))
+    for name in sorted({*was, *found}):
+        if was.get(name) != found.get(name):
+            yield name, (str(was.get(name)), str(found.get(name)))
+    code_then, code_now = (facts.find(about, "code_hash", str) for about in (then, now))
+    if (
+        code_then
+        and code_now
+        and code_then != code_now
+        and provenance.comparable(code_then, code_now)
+    ):
+        yield "code_hash", (code_then, code_now)
+    for name in ("threads", "seed"):
         if then.get(name) != now.get(name):
             yield name, (str(then.get(name)), str(now.get(name)))
-    shas = tuple(about.get("dataset", {}).get("sha256") for about in (then, now))
+    shas = tuple(facts.find(about, "dataset.sha256", str) for about in (then, now))
     if shas[0] != shas[1]:
         yield "dataset", (str(shas[0]), str(shas[1]))

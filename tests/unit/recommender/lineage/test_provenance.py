@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -27,3 +28,23 @@ def test_a_job_started_by_hand_tells_the_hash_of_the_package(
     assert found.startswith("package:")
     assert len(found) == len("package:") + 16
     assert provenance.describe()["code_hash"] == found
+
+
+def test_sparks_version_is_told_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = metadata.version
+
+    def without_spark(name: str) -> str:
+        if name == "pyspark":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    assert provenance.describe()["versions"]["pyspark"] == installed("pyspark")
+    monkeypatch.setattr(metadata, "version", without_spark)
+    assert "pyspark" not in provenance.describe()["versions"]
+
+
+def test_hashes_of_one_kind_can_be_compared() -> None:
+    assert provenance.comparable("0123456789abcdef", "fedcba9876543210")
+    assert provenance.comparable("package:01", "package:fe")
+    assert not provenance.comparable("package:01", "01")
+    assert not provenance.comparable("01", "package:01")
