@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=reproduction.tolerance,
         metavar="SHARE",
         default=reproduction.TOLERANCE,
         help="largest relative difference of a metric that is still equal (default: %(default)s)",

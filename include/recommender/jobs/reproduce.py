@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--tolerance",
-        type=float,
+        type=reproduction.tolerance,
         default=reproduction.TOLERANCE,
         metavar="SHARE",
         help="largest relative difference of a metric that is still equal (default: %(default)s)",

@@ -12,6 +12,7 @@ around them, and no seconds. What newer code adds, a file, a model or a metric, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,6 +103,19 @@ class Reproduction:
             "tolerance": self.tolerance,
             "environment": {name: list(pair) for name, pair in self.environment.items()},
         }
+
+
+def tolerance(text: str) -> float:
+    """Parse what counts as equal, a share such as 0.01.
+
+    Raises:
+        ValueError: it is no number that a difference could be held against.
+    """
+    share = float(text)
+    if not 0 <= share < math.inf:
+        message = f"expected a share such as 0.01, found {text}"
+        raise ValueError(message)
+    return share
 
 
 def require_comparable(version: Manifest) -> None:

@@ -141,5 +141,8 @@ def _flat(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, s
         name = f"{above}{key}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
+        elif isinstance(value, list):
+            if not any(isinstance(one, Mapping) for one in value):  # a course: it is drawn above
+                yield name, ", ".join(map(str, value))
         elif value is not None:
-            yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield name, str(value)

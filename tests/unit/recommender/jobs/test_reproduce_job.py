@@ -222,3 +222,13 @@ def test_the_command_line_says_the_same(
     command = ["reproduce", "2017-12-31-0a1b2c3d", "--output", output, "--json"]
     assert main([*command, "--environment", "local", "--recommender", "shop"]) == 0
     assert json.loads(capsys.readouterr().out)["answer"] == "bit-equal"
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "-0.1", "much"])
+def test_a_tolerance_that_nothing_can_be_held_against_is_refused(
+    tolerance: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--version", str(tmp_path), "--output", str(tmp_path / "again")]
+    with pytest.raises(SystemExit):
+        reproduce.main([*arguments, f"--tolerance={tolerance}"])
+    assert "argument --tolerance" in capsys.readouterr().err

@@ -321,6 +321,16 @@ def test_the_page_says_what_was_done_and_not_what_was_decided(
     assert "is the champion from now on" not in page
 
 
+def test_the_lineage_lists_values_and_no_courses() -> None:
+    report = full_report()
+    report["lineage"]["candidate"]["about"] = {
+        "training": {"validation_curve": [{"iteration": 2, "recall": 0.5}], "losses": [3, 2]}
+    }
+    page = render(material(report=report))
+    assert "candidate.about.training.losses" in page
+    assert "candidate.about.training.validation_curve" not in page
+
+
 def test_small_shares_of_the_profile_keep_their_digits() -> None:
     assert "1.2e-06" in render(material(profile={**PROFILE, "density": 1.2e-6}))
 
