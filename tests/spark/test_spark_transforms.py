@@ -87,8 +87,8 @@ def test_what_is_settled_on_spark_is_a_plan_of_its_own_and_leaves_no_file(
     assert files
     assert all(Path(urlparse(file).path).exists() for file in files)
     assert not set(files) & set(settled.inputFiles())
-    engine.release(settled)
-    engine.release(again)
+    engine.discard(settled)
+    engine.discard(again)
     assert not any(Path(urlparse(file).path).exists() for file in files)
     forgotten, _ = engine.settle(frame)
     files = forgotten.inputFiles()
