@@ -348,3 +348,12 @@ def test_engine_spark_stays_with_spark(spark: SparkSession, tmp_path: Path) -> N
         with go_on(settings, choice, parsed) as (then, same):
             assert (then, same) == (choice, parsed)
             assert current() is reader
+
+
+def test_duckdb_takes_no_more_than_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duckdb_engine, "memory_bytes", lambda: 4 << 30)
+    for free, expected in ((8 << 30, "2.0 GiB"), (400 << 20, "300.0 MiB")):
+        monkeypatch.setattr(duckdb_engine, "free_memory_bytes", lambda free=free: free)
+        with duckdb_engine.engine() as made:
+            row = made.connection.execute("SELECT current_setting('memory_limit')").fetchone()
+        assert row == (expected,)

@@ -19,6 +19,7 @@ from recommender.reporting.material import Document, Item, Material
 
 _log = logging.getLogger(__name__)
 _METADATA = "items_metadata"
+_MOVES = 50  # of the pointer, between a run's publication and its page a minute later: ample
 
 
 def gather(locations: Locations, decision: Decision) -> Material:
@@ -112,7 +113,7 @@ def _earlier(
 
 def _became_champion(locations: Locations, attempt: Attempt, version: str) -> bool:
     try:
-        records = pointer.history(locations, attempt.recommender)
+        records = pointer.history(locations, attempt.recommender, last=_MOVES)
     except ManifestError as error:
         _log.warning("whether %s became the champion is not known: %s", version, error)
         return False

@@ -192,31 +192,26 @@ def test_bad_arguments_end_with_a_sentence(
     assert open_dataset(dataset).shape == (120, 80)  # nothing was overwritten
 
 
-def test_a_candidate_of_other_items_is_refused(
-    run: Callable[..., int],
-    build: Build,
-    trained: tuple[str, str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    other, output = build("other", prefix="x"), f"{tmp_path}/report"
-    assert run(evaluate, dataset=other, candidate=trained[1], output=output) == 3
-    assert "trained on" in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_a_candidate_that_was_fitted_on_what_is_held_out_here_is_refused(
-    run: Callable[..., int],
-    build: Build,
-    trained: tuple[str, str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+OTHERS: dict[str, dict[str, Any]] = {
+    "other items": {"prefix": "x"},
     # The next snapshot: the same users and items, and the test window's rows among the fit rows.
-    candidate, output = str(tmp_path / "next_candidate"), f"{tmp_path}/report"
-    later = build("next", validation=draw_rows("test", 0), shift_days=20)
-    assert run(train, dataset=later, output=candidate) == 0
-    assert run(evaluate, dataset=trained[0], candidate=candidate, output=output) == 3
-    assert f"found one of another dataset ({later})" in capsys.readouterr().err.splitlines()[-1]
+    "rows that are held out here": {"validation": draw_rows("test", 0), "shift_days": 20},
+}
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS)
+def test_a_candidate_of_another_dataset_is_refused(
+    changes: dict[str, Any],
+    run: Callable[..., int],
+    build: Build,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    candidate, output = str(tmp_path / "candidate"), f"{tmp_path}/report"
+    other = build("other", **changes)
+    assert run(train, dataset=other, output=candidate) == 0
+    assert run(evaluate, dataset=build(), candidate=candidate, output=output) == 3
+    assert f"found one of another dataset ({other})" in capsys.readouterr().err.splitlines()[-1]
     assert not Path(output, "report.json").exists()
 
 
